@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 SOURCES := core connectors contrib
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 
 # The first that runs and is of a version we support; `make setup PYTHON=...` overrules.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -55,7 +55,7 @@ docs: $(READY) ## Check every relative link and anchor in the project's pages
 lock: ## Regenerate requirements/ from pyproject.toml (UPGRADE=1 takes newer releases)
 	@$(require-python)
 	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && \
-		.venv-lock/bin/python -m pip --quiet install "uv>=0.9"; }
+		.venv-lock/bin/python -m pip -qq install "uv>=0.9"; }
 	@compile() { .venv-lock/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 		--generate-hashes --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) \
 		pyproject.toml "$$@"; }; \
