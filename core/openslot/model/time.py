@@ -1,0 +1,118 @@
+"""Time is an instant and a place.
+
+Every datetime in the model is aware. A vendor's local wall time becomes one through `place`, in the
+IANA zone of the location it is meant for; arithmetic happens in UTC, because zoneinfo's own
+arithmetic across a transition is wall-clock arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+__all__ = [
+    "AmbiguousTime",
+    "NonexistentTime",
+    "Window",
+    "parse_instant",
+    "place",
+    "require_aware",
+]
+
+
+class NonexistentTime(ValueError):
+    """A wall time that the zone skips (clocks go forward over it)."""
+
+
+class AmbiguousTime(ValueError):
+    """A wall time that the zone has twice (clocks go back over it), given without an offset."""
+
+
+def require_aware(value: datetime, what: str) -> None:
+    """Refuse a datetime without an offset. Raises ValueError naming `what`, never the value."""
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError(f"{what} must be an aware datetime (with an offset or a zone)")
+
+
+def parse_instant(text: str) -> datetime:
+    """An ISO 8601 date and time that carries its offset, as an aware datetime.
+
+    Raises ValueError for a text without date, time or offset: a local time has no meaning until
+    `place` gives it one.
+    """
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None or len(text) <= 10:
+        raise ValueError("an instant needs a date, a time and an offset")
+    return value
+
+
+def place(wall: datetime, zone: tzinfo, *, offset: timedelta | None = None) -> datetime:
+    """The instant at which a clock in `zone` shows `wall`.
+
+    `offset` is the UTC offset that the vendor named beside an ambiguous time, if it did.
+    Raises NonexistentTime where the zone skips `wall`, AmbiguousTime where it has it twice and
+    `offset` does not decide.
+    """
+    if wall.tzinfo is not None:
+        raise ValueError("a wall time has no zone of its own; pass it naive")
+    candidates = []
+    for fold in (0, 1):
+        candidate = wall.replace(tzinfo=zone, fold=fold)
+        shown = candidate.astimezone(UTC).astimezone(zone)
+        if shown.replace(tzinfo=None, fold=0) == wall.replace(fold=0):
+            candidates.append(candidate)
+    if not candidates:
+        raise NonexistentTime(f"{zone} has no such local time: clocks go forward over it")
+    if candidates[0].utcoffset() == candidates[-1].utcoffset():
+        return candidates[0].replace(fold=0)
+    matching = [c for c in candidates if c.utcoffset() == offset]
+    if len(matching) != 1:
+        raise AmbiguousTime(f"{zone} has this local time twice and no offset says which is meant")
+    return matching[0]
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The IANA zone called `name`. Raises ValueError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"no IANA time zone is called {name!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The half-open stretch of time from `start` (included) to `end` (excluded), both aware."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        require_aware(self.start, "Window.start")
+        require_aware(self.end, "Window.end")
+        if self.end <= self.start:
+            raise ValueError("a window ends after it starts")
+
+    @property
+    def length(self) -> timedelta:
+        """The time that really passes between start and end."""
+        return self.end.astimezone(UTC) - self.start.astimezone(UTC)
+
+    def overlaps(self, start: datetime, end: datetime) -> bool:
+        """Whether any instant lies both in this window and in [start, end)."""
+        return start < self.end and self.start < end
+
+    def contains(self, instant: datetime) -> bool:
+        """Whether `instant` lies in this window."""
+        return self.start <= instant < self.end
+
+    def split(self, longest: timedelta) -> Iterator[Window]:
+        """Adjoining windows, none longer than `longest`, that together are this one."""
+        if longest <= timedelta(0):
+            raise ValueError("a piece of a window is longer than nothing")
+        start, end = self.start.astimezone(UTC), self.end.astimezone(UTC)
+        while start < end:
+            stop = min(start + longest, end)
+            yield Window(start, stop)
+            start = stop
