@@ -58,7 +58,11 @@ def main() -> int:
     """Print what is broken; 1 if anything is."""
     read = pages()
     problems = [problem for page in read for problem in broken(page)]
-    print("\n".join(problems) if problems else f"{len(read)} pages, every relative link leads somewhere")
+    print(
+        "\n".join(problems)
+        if problems
+        else f"{len(read)} pages, every relative link leads somewhere"
+    )
     return 1 if problems else 0
 
 

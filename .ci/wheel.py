@@ -1,9 +1,9 @@
 """Builds the wheel as a release would, installs it into an empty environment, and uses it there.
 
-Seen to hold, or it fails: the wheel built from the source archive has the same files as the one built
-from the tree; every tracked file under the source roots is in it; with the core dependencies alone
-the package imports, the command answers and every connector loads; with all extras every entry point
-of the distribution loads. Dependencies come from the lock files, by hash.
+Seen to hold, or it fails: the wheel built from the source archive has the same files as the one
+built from the tree; every tracked file under the source roots is in it; with the core dependencies
+alone the package imports, the command answers and every connector loads; with all extras every
+entry point of the distribution loads. Dependencies come from the lock files, by hash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LOAD = """
 import importlib.metadata as metadata, sys
 for point in metadata.distribution("openslot").entry_points:
     if sys.argv[1] in ("every group", point.group):
-        print(f"  {point.group}: {point.name} -> {point.load().__name__}")
+        point.load()
+        print(f"  {point.group}: {point.name} = {point.value}")
 """
 NO_TREE = "import openslot; print(openslot.__file__); print(openslot.__version__)"
 
@@ -33,12 +34,17 @@ def run(*command: str | Path, cwd: Path) -> str:
     """Run a command without our tree on its path; its output, or the end of this script."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHONPATH", "VIRTUAL_ENV"))}
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, check=False
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         shown = " ".join(str(part) for part in command)
         sys.exit(f"failed: {shown}\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def build(tree: Path, kind: str, into: Path) -> Path:
