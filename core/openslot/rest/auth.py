@@ -24,7 +24,7 @@ class Wire(Protocol):
         ...
 
     def permit(self, url: str, *, what: str) -> str:
-        """The URL, if a secret may go there: https, or what the settings allow. Else ConfigError."""
+        """The URL, if a secret may go there: https, or by the settings. Else ConfigError."""
         ...
 
     async def fetch(
@@ -47,5 +47,5 @@ class Auth(ABC):
         """The header fields for the next request; gets a token first where one is needed."""
 
     async def renew(self, wire: Wire, refused: Mapping[str, str]) -> bool:
-        """The vendor answered 401 to these header fields. True: fresh ones may be had, ask once more."""
+        """The vendor answered 401 to these fields. True: fresh ones may be had, ask once more."""
         return False

@@ -5,16 +5,51 @@ A connector on it is settings, an error table, and verbs that `read` and `write`
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, ClassVar
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
+from openslot.call import current
+from openslot.clock import Clock
 from openslot.connector import Connector
+from openslot.errors import (
+    AuthFailed,
+    BadResponse,
+    ConfigError,
+    DeadlineExceeded,
+    OpenSlotError,
+    OutcomeUnknown,
+    RateLimited,
+    TryLater,
+    Unavailable,
+)
+from openslot.rest import json as json_
 from openslot.rest.auth import Auth
+from openslot.rest.origin import Origin, resolve
 from openslot.rest.reply import Reply
-from openslot.rest.rules import ErrorRule
+from openslot.rest.retry import Again, Budget, attempts
+from openslot.rest.rules import ErrorRule, http_date, judge
 from openslot.rest.settings import RestSettings
+from openslot.rest.wire import Cause, Lost, Request, Timeouts
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from openslot.rest.http import Client
+
+__all__ = ["Params", "RestConnector"]
 
 Params = Mapping[str, "str | Sequence[str]"]
+"""Query parameters or form fields; several values repeat the name."""
+
+_log = logging.getLogger("openslot.rest")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+_READ_AGAIN = frozenset({429, 502, 503, 504})
+_LARGEST_TOKEN_ANSWER = 1024 * 1024
+_LONGEST_REQUEST_ID = 200
 
 
 class RestConnector(Connector):
@@ -40,9 +75,37 @@ class RestConnector(Connector):
 
     settings: RestSettings
 
+    def __init__(
+        self,
+        settings: Any,
+        *,
+        zone: ZoneInfo,
+        practice: str = "practice",
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(settings, zone=zone, practice=practice, clock=clock)
+        origin = Origin.of(self.settings.base_url)
+        if origin is None:
+            raise ConfigError("base_url is not an absolute http or https address", sent=False)
+        self._origin = origin
+        self._clients: dict[Origin, Client] = {}
+        self._auth: Auth | None | Literal[False] = False
+        self._budget = Budget()
+
+    # what a connector's author overrides
+
     def authenticate(self) -> Auth | None:
-        """The credential of this practice, from its settings; asked for once. None: no credential."""
+        """The credential of this practice, from its settings; asked for once. None: none."""
         return None
+
+    def _transport(self) -> Any:
+        """Another transport for the client, for tests and proxies; None for the usual one.
+
+        A failure on another transport always counts as one after sending.
+        """
+        return None
+
+    # what a connector's author calls
 
     def resolve(self, url_or_path: str) -> str:
         """The absolute URL that a path or a server's link means, at the practice's origin (law 9).
@@ -50,7 +113,7 @@ class RestConnector(Connector):
         `Slot` hangs below `base_url`, `/fhir/Slot` starts at the origin's root, an absolute URL
         must be at the same origin. Raises BadResponse otherwise.
         """
-        raise NotImplementedError
+        return resolve(self.settings.base_url, url_or_path)
 
     async def read(
         self,
@@ -68,7 +131,21 @@ class RestConnector(Connector):
         `method` may be POST for a search whose parameters must not stand in a URL. `also` names
         statuses that are answers here and not errors.
         """
-        raise NotImplementedError
+        request = self._request(method, path, params, headers, json, None, form)
+
+        async def one() -> Reply:
+            try:
+                reply = await self._follow(request)
+            except Lost as lost:
+                raise self._read_lost(lost) from None
+            if reply.status // 100 == 2 or reply.status in also:
+                return reply
+            error, _ = judge(self.error_table, reply)
+            if isinstance(error, TryLater) and reply.status in _READ_AGAIN:
+                raise Again(error, after=_asked(error))
+            raise error
+
+        return await self._tried(one)
 
     async def write(
         self,
@@ -91,9 +168,42 @@ class RestConnector(Connector):
         where it may have left and no answer settles it. An error whose `sent` is False changed
         nothing.
         """
-        raise NotImplementedError
+        request = self._request(method, path, params, headers, json, content, form)
+        here = current()
+        write = _Write(step, before=here.sent)
 
-    def pages(
+        async def one() -> Reply:
+            try:
+                reply = await self._exchange(request, write=write)
+            except Lost as lost:
+                raise self._write_lost(lost, write, repeatable) from None
+            if reply.status // 100 == 2 or reply.status in also:
+                return reply
+            error, refused = judge(self.error_table, reply)
+            if refused and not write.doubtful:
+                error.sent = write.before
+                if isinstance(error, RateLimited | Unavailable):
+                    raise Again(error, after=_asked(error))
+                raise error
+            unknown = error
+            if not isinstance(error, OutcomeUnknown):
+                unknown = OutcomeUnknown(
+                    f"{error.message}; whether the write happened is not known",
+                    request_id=error.request_id,
+                )
+            write.doubtful = True
+            if repeatable and reply.status in _READ_AGAIN:
+                raise Again(unknown, after=_asked(error))
+            raise unknown
+
+        try:
+            return await self._tried(one)
+        except OpenSlotError as error:
+            if error.sent is None:
+                error.sent = write.before or write.doubtful
+            raise
+
+    async def pages(
         self,
         path: str,
         *,
@@ -109,4 +219,293 @@ class RestConnector(Connector):
         path with, or None at the end. Raises BadResponse on a link elsewhere, on a loop, and past
         `max_pages` or `max_total` bytes: pages read until then have been given out.
         """
-        raise NotImplementedError
+        where, asked = path, params
+        seen = {self._url(where, asked)}
+        total = 0
+        for _ in range(self.settings.max_pages):
+            reply = await self.read(where, params=asked, headers=headers, method=method, form=form)
+            total += len(reply.body)
+            if total > self.settings.max_total:
+                raise reply.bad(f"the list is larger than {self.settings.max_total} bytes")
+            yield reply
+            following = next_page(reply)
+            if following is None:
+                return
+            # A link is asked for as it is: the first page's form is part of what it stands for.
+            if isinstance(following, str):
+                where, asked, method, form = following, None, "GET", None
+            else:
+                where, asked = path, following
+            url = self._url(where, asked)
+            if url in seen:
+                raise reply.bad("the list's next page is one that was read already")
+            seen.add(url)
+        raise BadResponse(f"the list has more than {self.settings.max_pages} pages")
+
+    async def aclose(self) -> None:
+        """Close the connections. The connector may be used again afterwards."""
+        clients = list(self._clients.values())
+        self._clients.clear()
+        for client in clients:
+            await client.aclose()
+
+    # one request
+
+    def _url(self, path: str, params: Params | None) -> str:
+        url = self.resolve(path)
+        if not params:
+            return url
+        parts = urlsplit(url)
+        more = urlencode(params, doseq=True, quote_via=quote)
+        return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, more)))))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        headers: Mapping[str, str] | None,
+        json: Any,
+        content: bytes | None,
+        form: Params | None,
+    ) -> Request:
+        fields = {"Accept": self.media_type, "User-Agent": _user_agent()}
+        if json is not None:
+            content = json_.dumps(json)
+            fields["Content-Type"] = self.media_type
+        elif form is not None:
+            content = urlencode(form, doseq=True).encode()
+            fields["Content-Type"] = "application/x-www-form-urlencoded"
+        for name, value in (headers or {}).items():
+            for given in [n for n in fields if n.lower() == name.lower()]:
+                del fields[given]
+            fields[name] = value
+        return Request(method.upper(), self._url(path, params), fields, content)
+
+    async def _tried(self, one: Callable[[], Awaitable[Reply]]) -> Reply:
+        return await attempts(
+            one, at_most=self.settings.attempts, budget=self._budget, sleep=self.clock.sleep
+        )
+
+    async def _follow(self, request: Request) -> Reply:
+        """The answer to a read, its redirects followed as far as they stay at home."""
+        for _ in range(_MOST_REDIRECTS + 1):
+            reply = await self._exchange(request)
+            link = reply.headers.get("location")
+            if reply.status not in _REDIRECTS or not link:
+                return reply
+            if request.method not in {"GET", "HEAD"}:
+                return reply
+            # Relative to what was asked for, and pinned to where it may lead.
+            url = resolve(request.url, link, what="a redirect")
+            request = replace(request, url=resolve(self.settings.base_url, url, what="a redirect"))
+        raise reply.bad("the server redirects in circles")
+
+    async def _exchange(self, request: Request, *, write: _Write | None = None) -> Reply:
+        """One request with the credential on it; a 401 is answered once with a fresh one.
+
+        Every call to the vendor passes here.
+        """
+        if self._auth is False:
+            self._auth = self.authenticate()
+        auth = self._auth
+        wire = _CredentialWire(self)
+        for last in (False, True):
+            fields = await auth.headers(wire) if auth else {}
+            if write is not None and not write.told:
+                await current().sending(write.step)
+                write.told = True
+            signed = replace(request, headers={**request.headers, **fields})
+            reply = await self._send(signed, self._origin, write=write is not None)
+            if reply.status != 401 or last or auth is None:
+                return reply
+            if not await auth.renew(wire, fields):
+                return reply
+        raise AssertionError("unreachable")
+
+    async def _send(
+        self, request: Request, origin: Origin, *, write: bool, max_body: int | None = None
+    ) -> Reply:
+        here = current()
+        limit = here.remaining(self.settings.timeout)
+        started = self.clock.monotonic()
+        status: int | str = "lost"
+        reply: Reply | None = None
+        try:
+            code, headers, body = await self._client(origin).send(
+                request,
+                timeouts=Timeouts(min(limit, self.settings.connect_timeout), limit),
+                max_body=max_body or self.settings.max_body,
+            )
+            status = code
+            reply = Reply(
+                status=code,
+                headers=headers,
+                body=body,
+                request_id=self._request_id(headers),
+                date=http_date(headers.get("date", "")),
+                url_path=request.path,
+                write=write,
+            )
+        finally:
+            _log.debug(
+                "%s %s %s %.0f ms %s",
+                request.method,
+                request.path,
+                status,
+                (self.clock.monotonic() - started) * 1000,
+                reply.request_id if reply else None,
+            )
+        return reply
+
+    def _client(self, origin: Origin) -> Client:
+        client = self._clients.get(origin)
+        if client is None:
+            from openslot.rest.http import Client
+
+            client = self._clients[origin] = Client(
+                origin,
+                ca_file=self.settings.ca_file,
+                connections=self.settings.max_connections,
+                transport=self._transport(),
+            )
+        return client
+
+    def _request_id(self, headers: Mapping[str, str]) -> str | None:
+        for name in self.request_id_headers:
+            value = headers.get(name)
+            if value and len(value) <= _LONGEST_REQUEST_ID and value.isprintable():
+                return value
+        return None
+
+    # no whole answer
+
+    def _read_lost(self, lost: Lost) -> Exception:
+        request_id = self._request_id(lost.headers or {})
+        error = _by_cause(lost, request_id)
+        if lost.cause is Cause.TIMEOUT and _out_of_time():
+            return DeadlineExceeded(
+                f"{lost.sentence}, and the time for this call ran out",
+                request_id=request_id,
+                sent=current().sent,
+            )
+        if lost.cause in {Cause.CERTIFICATE, Cause.TOO_LARGE, Cause.ENCODING}:
+            return error
+        return Again(error)
+
+    def _write_lost(self, lost: Lost, write: _Write, repeatable: bool) -> Exception:
+        request_id = self._request_id(lost.headers or {})
+        if not lost.left and not write.doubtful:
+            error = _by_cause(lost, request_id)
+            error.sent = write.before
+            if lost.cause is Cause.TIMEOUT and _out_of_time():
+                return DeadlineExceeded(
+                    f"{lost.sentence}, and the time for this call ran out", sent=write.before
+                )
+            return error if lost.cause is Cause.CERTIFICATE else Again(error)
+        write.doubtful = True
+        unknown = OutcomeUnknown(
+            f"{lost.sentence}; whether the write happened is not known", request_id=request_id
+        )
+        return Again(unknown) if repeatable else unknown
+
+
+@dataclass(slots=True)
+class _Write:
+    """How far one write has got. `before`: whether an earlier write of the call had left."""
+
+    step: str
+    before: bool
+    told: bool = False
+    doubtful: bool = False
+    """Whether a try of this write may have been carried out."""
+
+
+class _CredentialWire:
+    """Sends what an `Auth` has to ask for, without the practice's credential on it."""
+
+    def __init__(self, connector: RestConnector) -> None:
+        self._connector = connector
+
+    @property
+    def clock(self) -> Clock:
+        return self._connector.clock
+
+    @property
+    def base_url(self) -> str:
+        return self._connector.settings.base_url.rstrip("/")
+
+    def permit(self, url: str, *, what: str) -> str:
+        origin = Origin.of(url)
+        if origin is None:
+            raise ConfigError(f"{what} is not an absolute http or https address", sent=False)
+        settings = self._connector.settings
+        if origin.scheme != "https" and origin != self._connector._origin:
+            if not settings.allow_http:
+                raise ConfigError(
+                    f"{what} is at {origin}, plain http: a secret goes there only over https,"
+                    " or where allow_http is set",
+                    sent=False,
+                )
+        return url
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Reply:
+        connector = self._connector
+        origin = Origin.of(self.permit(url, what="the authorization server's address"))
+        assert origin is not None
+        fields = {"Accept": "application/json", "User-Agent": _user_agent(), **(headers or {})}
+        content = None
+        if form is not None:
+            content = urlencode(form).encode()
+            fields["Content-Type"] = "application/x-www-form-urlencoded"
+        request = Request(method, url, fields, content)
+
+        async def one() -> Reply:
+            try:
+                return await connector._send(
+                    request, origin, write=False, max_body=_LARGEST_TOKEN_ANSWER
+                )
+            except Lost as lost:
+                error = _by_cause(lost, None)
+                if lost.cause is Cause.TIMEOUT and _out_of_time():
+                    raise DeadlineExceeded("the time for this call ran out", sent=current().sent)
+                if lost.left or lost.cause is Cause.CERTIFICATE:
+                    raise error from None
+                raise Again(error) from None
+
+        return await connector._tried(one)
+
+
+def _by_cause(lost: Lost, request_id: str | None) -> OpenSlotError:
+    match lost.cause:
+        case Cause.CERTIFICATE:
+            return ConfigError(lost.sentence, request_id=request_id, sent=False)
+        case Cause.TOO_LARGE | Cause.ENCODING:
+            return BadResponse(lost.sentence, request_id=request_id)
+        case _:
+            return Unavailable(lost.sentence, request_id=request_id)
+
+
+def _asked(error: OpenSlotError) -> float | None:
+    return error.retry_after if isinstance(error, RateLimited | Unavailable) else None
+
+
+def _out_of_time() -> bool:
+    try:
+        current().remaining()
+    except DeadlineExceeded:
+        return True
+    return False
+
+
+def _user_agent() -> str:
+    from openslot import __version__
+
+    return f"openslot/{__version__}"

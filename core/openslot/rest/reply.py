@@ -12,8 +12,6 @@ from openslot.rest import json as json_
 
 __all__ = ["Headers", "Reply"]
 
-_SHOWN_KINDS = 60
-
 
 class Headers(Mapping[str, str]):
     """Header fields, found by name in any case; repeated ones are joined by a comma."""
@@ -69,4 +67,33 @@ class Reply:
 
     def json(self) -> Any:
         """The body as JSON. Raises BadResponse for an HTML page, another charset, or bad JSON."""
-        raise NotImplementedError
+        charset = self._charset()
+        if charset not in {"", "utf-8", "utf8", "us-ascii"} and not self.body.isascii():
+            raise self.bad("the server answered in a charset other than UTF-8")
+        if self.body[:512].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+            page = "an HTML page" if b"<html" in self.body[:2048].lower() else "markup"
+            raise self.bad(
+                f"the server answered {self.status} with {page} where JSON belongs;"
+                " a proxy, a login page or a wrong base_url does that"
+            )
+        if not self.body:
+            raise self.bad(f"the server answered {self.status} without a body where JSON belongs")
+        try:
+            return json_.loads(self.body)
+        except ValueError as error:
+            # The message names no content; its context would quote the document.
+            why = str(error)
+        raise self.bad(f"the server's answer could not be read: {why}")
+
+    def bad(self, message: str, *, path: str | None = None) -> BadResponse:
+        """The error that says that this answer cannot be understood, and where in the document."""
+        return BadResponse(
+            message, path=path, request_id=self.request_id, sent=True if self.write else None
+        )
+
+    def _charset(self) -> str:
+        for part in self.headers.get("content-type", "").split(";")[1:]:
+            name, _, value = part.partition("=")
+            if name.strip().lower() == "charset":
+                return value.strip().strip('"').lower()
+        return ""

@@ -67,7 +67,7 @@ class RestSettings(BaseModel):
 
 
 def is_private(host: str) -> bool:
-    """Whether a host name or address cannot be a public one: loopback, private, one label, .local."""
+    """Whether a host cannot be a public one: loopback, private, one label, .local."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
