@@ -1,1 +1,1 @@
-"""What connector authors and QA stand on: servers to run, sandboxes, and what goes wrong in them."""
+"""What connector authors and QA stand on: sandboxes to run, and what goes wrong in them."""

@@ -6,6 +6,7 @@ that only raises inside the application is answered with a tidy 500 and tests no
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import threading
@@ -104,12 +105,24 @@ def run(
 ) -> None:
     """Serve `app` until SIGTERM or SIGINT; `announce` is told the URL once it can be called.
 
-    Raises OSError where the port is taken.
+    It runs in the main thread, where signals arrive. Raises OSError where the port is taken.
     """
     listener = _listen(host, port)
-    # The socket listens already, so whoever reads the URL may call at once.
-    announce(_url(listener, tls))
-    _server(app, tls).run([listener])
+    server = _server(app, tls)
+
+    def stop(signal_number: int, frame: object) -> None:
+        server.should_exit = True
+
+    # uvicorn sends itself the signal again when it is done; by then this handler is harmless, and
+    # the process ends in the caller's own way.
+    before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        # The socket listens already, so whoever reads the URL may call at once.
+        announce(_url(listener, tls))
+        server.run([listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

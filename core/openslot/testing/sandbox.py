@@ -1,0 +1,440 @@
+"""The sandbox kit: a vendor-shaped server is a thin facade over the clinic engine.
+
+A vendor's sandbox subclasses `Sandbox`, names its connector and its manners, and answers requests,
+by `route`d methods or by overriding `answer`. The kit adds what all share: a synthetic clinic by
+seed, a clock that can be moved, authentication, the fault switch, and a control page at
+`/.sandbox` through which another process turns faults and clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from abc import ABC
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+from openslot.clinic import Clinic
+from openslot.clinic import Manners as ClinicManners
+from openslot.clock import SystemClock
+from openslot.errors import ConfigError
+from openslot.registry import SANDBOXES, load_entry, nearest
+from openslot.testing.auth import Access, NoAuth, Refusal, SandboxAuth, SmartBackend, TokenServer
+from openslot.testing.faults import Fault, Faults
+from openslot.testing.server import TLS, Receive, Scope, Send, run, serve
+
+__all__ = [
+    "Answer",
+    "Manners",
+    "Request",
+    "Sandbox",
+    "SandboxClock",
+    "load_sandbox",
+    "main_run",
+    "route",
+]
+
+CONTROL = "/.sandbox"
+TOKEN_PATH = "/oauth2/token"
+LARGEST_REQUEST = 16 * 1024 * 1024
+
+
+class SandboxClock(SystemClock):
+    """The sandbox's own time: the machine's, moved by `advance`; or frozen at `at` and moved so."""
+
+    def __init__(self, at: datetime | None = None) -> None:
+        self._at = at
+        self._moved = timedelta(0)
+
+    def now(self) -> datetime:
+        """The current instant in UTC."""
+        return ((self._at or super().now()) + self._moved).astimezone(UTC)
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock, forwards or back."""
+        self._moved += by
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a vendor's server behaves; a sandbox subclasses it with its vendor's own."""
+
+    enforce_conflicts: bool = True
+    """False: overlapping bookings of one resource are accepted."""
+    bookings_pend: bool = False
+    """True: a new appointment waits for the practice's approval."""
+    frees_slot_on_cancel: bool = True
+    """False: a cancelled appointment leaves its time busy."""
+    page_size: int = 20
+    """Entries on a page where the client does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a sandbox, `path` below the base path, `url` the base as the client sees it.
+
+    Header names are in lower case; `query` keeps order and repeats.
+    """
+
+    method: str
+    path: str
+    url: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    access: Access = field(default_factory=Access)
+
+    @property
+    def form(self) -> tuple[tuple[str, str], ...]:
+        """The body as a form, in order and with repeats."""
+        return tuple(parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True))
+
+    def one(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        return next((v for k, v in self.query if k == name), None)
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a sandbox answers: a document (JSON where it is not bytes) or nothing."""
+
+    status: int = 200
+    document: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
+
+
+_F = TypeVar("_F", bound=Callable[..., Answer])
+
+
+def route(method: str, pattern: str) -> Callable[[_F], _F]:
+    """Let a sandbox's method answer these requests: `@route("GET", "/slots/{id}")`."""
+    parts = re.split(r"\{(\w+)\}", pattern)
+    regex = "".join(f"(?P<{p}>[^/]+)" if i % 2 else re.escape(p) for i, p in enumerate(parts))
+
+    def mark(function: _F) -> _F:
+        function.__dict__["sandbox_route"] = (method, re.compile(regex))
+        return function
+
+    return mark
+
+
+class Sandbox(ABC):
+    """One vendor's server, run by us, over a clinic of its own.
+
+    `database` is the clinic's SQLite file (in memory without one); a new one is filled from `seed`,
+    or by `populate`. `faults` may be turned at any time, `clinic` read and written, `clock` moved.
+    """
+
+    name: ClassVar[str]
+    """The name of the connector that speaks to it, which is also its entry point's."""
+    base_path: ClassVar[str] = ""
+    """The path that the vendor's paths hang from, such as `/fhir`."""
+    manners_type: ClassVar[type[Manners]] = Manners
+    public_paths: ClassVar[frozenset[str]] = frozenset()
+    """Paths below the base that need no credential."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        database: Path | str | None = None,
+        populate: Callable[[Clinic], object] | None = None,
+        clock: SandboxClock | None = None,
+        auth: SandboxAuth | None = None,
+        manners: Manners | None = None,
+        faults: Iterable[Fault | str] = (),
+    ) -> None:
+        self.seed = seed
+        self.clock = clock or SandboxClock()
+        self.auth = auth or NoAuth()
+        self.auth.clock = self.clock
+        self.manners = manners or self.manners_type()
+        self._database = ":memory:" if database is None else str(database)
+        self._populate = populate
+        self.clinic = self._open()
+        self.faults = Faults(
+            self._serve,
+            faults,
+            base=self.base_path,
+            exempt=CONTROL,
+            clock=self.clock,
+            expire=self._when_guarded(self.auth.expire),
+            revoke=self._when_guarded(self.auth.revoke),
+        )
+
+    @property
+    def app(self) -> Faults:
+        """The ASGI application, faults included."""
+        return self.faults
+
+    @contextmanager
+    def serve(self, *, port: int = 0, tls: TLS | None = None) -> Iterator[str]:
+        """Serve it from a thread; the value is the address that a connector is configured with."""
+        with serve(self.app, port=port, tls=tls) as origin:
+            yield origin + self.base_path
+
+    def settings(self, url: str) -> dict[str, Any]:
+        """What a practice sets for its connector to speak to this sandbox at `url`."""
+        return {"base_url": url}
+
+    def reset(self) -> None:
+        """Start over: the clinic as seeded, no faults, what auth gave out ended."""
+        self.clinic.close()
+        if self._database != ":memory:":
+            for suffix in ("", "-wal", "-shm"):
+                Path(self._database + suffix).unlink(missing_ok=True)
+        self.clinic = self._open()
+        self.faults.clear()
+        self.auth.expire()
+
+    def close(self) -> None:
+        """Let go of the clinic's file."""
+        self.clinic.close()
+
+    def answer(self, request: Request) -> Answer:
+        """Answer one request; called in a worker thread, several at once."""
+        for name in dir(type(self)):
+            method, regex = getattr(getattr(type(self), name), "sandbox_route", (None, None))
+            if method == request.method and regex and (found := regex.fullmatch(request.path)):
+                handler: Callable[..., Answer] = getattr(self, name)
+                return handler(request, **{k: unquote(v) for k, v in found.groupdict().items()})
+        return Answer(404, {"error": "not found"})
+
+    def refused(self, refusal: Refusal) -> Answer:
+        """The vendor's way of saying that a caller is not let in."""
+        document = {"error": refusal.code, "error_description": refusal.description}
+        return Answer(refusal.status, document, {"www-authenticate": refusal.challenge})
+
+    def opened(self, clinic: Clinic) -> None:  # noqa: B027 (most sandboxes keep nothing beside)
+        """A clinic was opened: the place to make tables of one's own in its file."""
+
+    def _open(self) -> Clinic:
+        clinic = Clinic(
+            self._database,
+            clock=self.clock,
+            manners=ClinicManners(
+                enforce_conflicts=self.manners.enforce_conflicts,
+                frees_slot_on_cancel=self.manners.frees_slot_on_cancel,
+                bookings_pend=self.manners.bookings_pend,
+            ),
+        )
+        if not clinic.locations():
+            if self._populate is not None:
+                self._populate(clinic)
+            else:
+                from openslot.clinic.synthetic import populate
+
+                populate(clinic, seed=self.seed)
+        self.opened(clinic)
+        return clinic
+
+    def _when_guarded(self, end: Callable[[], None]) -> Callable[[], None] | None:
+        return None if isinstance(self.auth, NoAuth) else end
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        body = await _body(receive)
+        origin = f"{scope['scheme']}://{headers.get('host', '127.0.0.1')}"
+        if body is None:
+            answer = Answer(413, {"error": "too large"})
+        else:
+            request = Request(
+                method=scope["method"],
+                path=scope["raw_path"].decode("latin-1"),
+                url=origin,
+                query=tuple(parse_qsl(scope["query_string"].decode(), keep_blank_values=True)),
+                headers=headers,
+                body=body,
+            )
+            # The engine is synchronous; in threads, concurrent requests are really concurrent.
+            answer = await asyncio.to_thread(self._dispatch, request)
+        await self._send(answer, send, head=scope["method"] == "HEAD")
+
+    def _dispatch(self, request: Request) -> Answer:
+        if request.path == CONTROL or request.path.startswith(CONTROL + "/"):
+            return self._control(request)
+        if isinstance(self.auth, TokenServer) and request.path == TOKEN_PATH:
+            return self._token(request, self.auth)
+        if not request.path.startswith(self.base_path + "/"):
+            return Answer(404, {"error": f"everything here lies below {self.base_path}/"})
+        request = replace(
+            request,
+            path=request.path.removeprefix(self.base_path),
+            url=request.url + self.base_path,
+        )
+        if isinstance(self.auth, SmartBackend) and (
+            request.path == "/.well-known/smart-configuration"
+        ):
+            return Answer(200, self.auth.configuration(self._token_url(request)))
+        if request.path not in self.public_paths:
+            try:
+                request = replace(request, access=self.auth.access(request.headers))
+            except Refusal as refusal:
+                return self.refused(refusal)
+        return self.answer(request)
+
+    def _token_url(self, request: Request) -> str:
+        return request.url.removesuffix(self.base_path) + TOKEN_PATH
+
+    def _token(self, request: Request, auth: TokenServer) -> Answer:
+        headers = {"cache-control": "no-store"}
+        if request.method != "POST":
+            return Answer(405, {"error": "invalid_request"}, headers)
+        try:
+            url = request.url + TOKEN_PATH
+            return Answer(200, auth.grant(dict(request.form), request.headers, url), headers)
+        except Refusal as refusal:
+            document = {"error": refusal.code, "error_description": refusal.description}
+            if refusal.status == 401:
+                headers["www-authenticate"] = "Basic"
+            return Answer(refusal.status, document, headers)
+
+    def _control(self, request: Request) -> Answer:
+        """GET /.sandbox; PUT /.sandbox/faults (a line each); POST /.sandbox/reset, /advance."""
+        what = (request.method, request.path.removeprefix(CONTROL).strip("/"))
+        try:
+            if what == ("PUT", "faults"):
+                lines = [Fault.parse(f) for f in request.body.decode().split()]
+                self.faults.clear()
+                self.faults.add(*lines)
+            elif what == ("POST", "reset"):
+                self.reset()
+            elif what == ("POST", "advance"):
+                self.clock.advance(timedelta(seconds=float(request.one("seconds") or "")))
+            elif what != ("GET", ""):
+                return Answer(404, {"error": str(self._control.__doc__)})
+        except (ConfigError, ValueError) as error:
+            return Answer(400, {"error": str(error)})
+        url = request.url + self.base_path
+        fired = [{"call": f.call, "fault": str(f.fault)} for f in self.faults.fired]
+        return Answer(
+            200,
+            {
+                "name": self.name,
+                "url": url,
+                "settings": self.settings(url),
+                "now": self.clock.now().isoformat(),
+                "calls": self.faults.calls,
+                "faults": [str(f) for f in self.faults.active],
+                "fired": fired,
+            },
+        )
+
+    async def _send(self, answer: Answer, send: Send, *, head: bool) -> None:
+        headers = {"date": format_datetime(self.clock.now(), usegmt=True), **answer.headers}
+        body = b""
+        if isinstance(answer.document, bytes):
+            body = answer.document
+        elif answer.document is not None:
+            body = json.dumps(answer.document, ensure_ascii=False).encode()
+        if body:
+            headers.setdefault("content-type", answer.media_type)
+        headers["content-length"] = str(len(body))
+        raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+        await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+def load_sandbox(name: str) -> type[Sandbox]:
+    """The sandbox of the connector called `name`. Raises ConfigError where there is none."""
+    loaded = load_entry(SANDBOXES, name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Sandbox)):
+        raise ConfigError(f"the entry point {name!r} does not lead to a Sandbox")
+    return loaded
+
+
+def main_run(
+    name: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    seed: int = 1,
+    database: Path | str | None = None,
+    faults: Iterable[str] = (),
+    auth: SandboxAuth | None = None,
+    manners: Iterable[str] = (),
+    tls: TLS | None = None,
+    announce: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Run the sandbox of connector `name` until SIGTERM or SIGINT.
+
+    `announce` is told the address that a connector is configured with once it can be called.
+    `manners` are texts like `page_size=5`. Raises ConfigError for a name, fault or manner that
+    does not exist, OSError where the port is taken.
+    """
+    cls = load_sandbox(name)
+    sandbox = cls(
+        seed=seed,
+        database=database,
+        auth=auth,
+        faults=tuple(faults),
+        manners=parse_manners(cls.manners_type, manners),
+    )
+    try:
+        run(
+            sandbox.app,
+            host=host,
+            port=port,
+            tls=tls,
+            announce=lambda origin: announce(origin + sandbox.base_path),
+        )
+    finally:
+        sandbox.close()
+
+
+def parse_manners(kind: type[Manners], texts: Iterable[str]) -> Manners:
+    """Manners from texts like `page_size=5`. Raises ConfigError with what to write instead."""
+    defaults = kind()
+    known = {f.name: getattr(defaults, f.name) for f in fields(kind)}
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in known:
+            hint = nearest(name, known) or f"; it knows: {', '.join(known)}"
+            raise ConfigError(f"this sandbox has no manner {name!r}{hint}")
+        try:
+            changes[name] = _value(value, known[name])
+        except (ValueError, KeyError):
+            raise ConfigError(f"the manner {name} cannot be {value!r}") from None
+    return replace(defaults, **changes)
+
+
+def _value(text: str, like: object) -> Any:
+    if isinstance(like, bool):
+        return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
+    return int(text) if isinstance(like, int) else text
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None where it is larger than anything a client has a reason to send."""
+    body = bytearray()
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if len(body) > LARGEST_REQUEST:
+            return None
+        if not message.get("more_body"):
+            break
+    return bytes(body)
