@@ -45,8 +45,8 @@ check: $(READY_DEV) ## Lint, format, types, and the built wheel in an empty envi
 	$(BIN)/python .ci/wheel.py
 
 bench: $(READY) ## Run every benchmark and print its figures
-	@shopt -s nullglob; found=(benchmarks/bench_*.py); \
-	if [ $${#found[@]} -eq 0 ]; then echo "There is no benchmarks/bench_*.py."; exit 1; fi; \
+	@shopt -s nullglob; found=(benchmarks/[a-z]*.py); \
+	if [ $${#found[@]} -eq 0 ]; then echo "There is no benchmark in benchmarks/."; exit 1; fi; \
 	for b in "$${found[@]}"; do echo "== $$b"; $(BIN)/python "$$b"; done
 
 docs: $(READY) ## Check every relative link and anchor in the project's pages
