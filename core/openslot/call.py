@@ -61,6 +61,15 @@ class Call:
             await self.on_send(step)
         self.sent = True
 
+    @contextmanager
+    def entered(self) -> Iterator[Call]:
+        """Make this the current call for the length of a `with` block."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
 
 _current: ContextVar[Call | None] = ContextVar("openslot_call", default=None)
 
@@ -90,10 +99,9 @@ def call(
         lane=lane or (outer.lane if outer else Lane.LIVE),
         on_send=on_send or (outer.on_send if outer else None),
     )
-    token = _current.set(inner)
     try:
-        yield inner
+        with inner.entered():
+            yield inner
     finally:
-        _current.reset(token)
         if outer is not None and inner.sent:
             outer.sent = True

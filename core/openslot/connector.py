@@ -232,7 +232,7 @@ class Connector(ABC):
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027  (a default, not an omission)
         """Let go of connections and files. Safe to call twice."""
 
     @classmethod
@@ -384,7 +384,8 @@ class Connector(ABC):
 
     def _unsupported(self, verb: str) -> NoReturn:
         why = self.info.notes.get(verb)
-        raise Unsupported(f"{self.info.title} cannot {verb}" + (f": {why}" if why else ""), sent=False)
+        reason = f": {why}" if why else ""
+        raise Unsupported(f"{self.info.title} cannot {verb}{reason}", sent=False)
 
     def _narrow(self, **changes: Any) -> None:
         """Replace traits for this practice, by what settings, profile or probe say."""

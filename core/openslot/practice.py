@@ -188,18 +188,17 @@ def load_practices(path: str | Path) -> dict[str, Practice]:
     practices = document.get("practices", {})
     if not isinstance(practices, dict) or not practices:
         raise ConfigError(f"{path} describes no practice; write a table [practices.NAME]")
-    return {
-        name: _practice(name, table, path.parent) for name, table in practices.items()
-    }
+    return {name: _practice(name, table, path.parent) for name, table in practices.items()}
+
+
+_KEYS = ("connector", "zone", "settings", "rules", "sealing_keys", "signing_key", "test")
 
 
 def _practice(name: str, table: Any, directory: Path) -> Practice:
     where = f"practice {name!r}"
     if not isinstance(table, dict):
         raise ConfigError(f"{where} is not a table")
-    _refuse_unknown(
-        table, ("connector", "zone", "settings", "rules", "sealing_keys", "signing_key", "test"), where
-    )
+    _refuse_unknown(table, _KEYS, where)
     for key in ("connector", "zone"):
         if not isinstance(table.get(key), str):
             raise ConfigError(f'{where}: {key} is missing; write {key} = "..."')
@@ -234,7 +233,8 @@ def _rules(table: Any, where: str) -> Rules:
     for key, value in table.items():
         number = key == "offer_seconds"
         if number is not (isinstance(value, int | float) and not isinstance(value, bool)):
-            raise ConfigError(f"{where}, rules: {key} is {'a number' if number else 'true or false'}")
+            kind = "a number" if number else "true or false"
+            raise ConfigError(f"{where}, rules: {key} is {kind}")
     rules = Rules(**table)
     if timedelta(seconds=rules.offer_seconds) <= timedelta(0):
         raise ConfigError(f"{where}, rules: offer_seconds must be more than nothing")

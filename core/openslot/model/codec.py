@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,11 +12,15 @@ __all__ = ["from_json", "json_schema", "to_json"]
 T = TypeVar("T")
 
 
-@cache
 def _adapter(type_: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(type_)
+    if type_ not in _adapters:
+        _adapters[type_] = TypeAdapter(type_)
+    return _adapters[type_]
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
 
 
 def to_json(value: Any, type_: Any = None) -> str:
@@ -38,7 +41,9 @@ def from_json(type_: type[T], text: str | bytes) -> T:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         path = ".".join(str(p) for p in first["loc"]) or "the document"
-        raise ValueError(f"not a {getattr(type_, '__name__', type_)}: {path}: {first['msg']}") from None
+        raise ValueError(
+            f"not a {getattr(type_, '__name__', type_)}: {path}: {first['msg']}"
+        ) from None
     return value
 
 
