@@ -5,17 +5,15 @@ A connector on it is settings, an error table, and verbs that `read` and `write`
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from openslot.call import current
 from openslot.clock import Clock
 from openslot.connector import Connector
 from openslot.errors import (
-    AuthFailed,
     BadResponse,
     ConfigError,
     DeadlineExceeded,
@@ -27,29 +25,25 @@ from openslot.errors import (
 )
 from openslot.rest import json as json_
 from openslot.rest.auth import Auth
+from openslot.rest.exchange import CredentialWire, Exchange, by_cause, out_of_time, user_agent
 from openslot.rest.origin import Origin, resolve
 from openslot.rest.reply import Reply
 from openslot.rest.retry import Again, Budget, attempts
-from openslot.rest.rules import ErrorRule, http_date, judge
+from openslot.rest.rules import ErrorRule, judge
 from openslot.rest.settings import RestSettings
-from openslot.rest.wire import Cause, Lost, Request, Timeouts
+from openslot.rest.wire import Cause, Lost, Request
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
-
-    from openslot.rest.http import Client
 
 __all__ = ["Params", "RestConnector"]
 
 Params = Mapping[str, "str | Sequence[str]"]
 """Query parameters or form fields; several values repeat the name."""
 
-_log = logging.getLogger("openslot.rest")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _READ_AGAIN = frozenset({429, 502, 503, 504})
-_LARGEST_TOKEN_ANSWER = 1024 * 1024
-_LONGEST_REQUEST_ID = 200
 
 
 class RestConnector(Connector):
@@ -87,10 +81,16 @@ class RestConnector(Connector):
         origin = Origin.of(self.settings.base_url)
         if origin is None:
             raise ConfigError("base_url is not an absolute http or https address", sent=False)
-        self._origin = origin
-        self._clients: dict[Origin, Client] = {}
-        self._auth: Auth | None | Literal[False] = False
+        self._http = Exchange(
+            self.settings,
+            origin,
+            clock=self.clock,
+            request_id_headers=self.request_id_headers,
+            transport=self._transport,
+        )
+        self._auth: Auth | Literal[False] | None = False
         self._budget = Budget()
+        self._wire = CredentialWire(self._http, self._budget)
 
     # what a connector's author overrides
 
@@ -181,7 +181,6 @@ class RestConnector(Connector):
                 return reply
             error, refused = judge(self.error_table, reply)
             if refused and not write.doubtful:
-                error.sent = write.before
                 if isinstance(error, RateLimited | Unavailable):
                     raise Again(error, after=_asked(error))
                 raise error
@@ -198,9 +197,15 @@ class RestConnector(Connector):
 
         try:
             return await self._tried(one)
+        except OutcomeUnknown:
+            raise
         except OpenSlotError as error:
-            if error.sent is None:
-                error.sent = write.before or write.doubtful
+            if write.doubtful:  # an earlier try may have been carried out
+                raise OutcomeUnknown(
+                    f"{error.message}; whether the write happened is not known",
+                    request_id=error.request_id,
+                ) from error
+            error.sent = write.before
             raise
 
     async def pages(
@@ -233,7 +238,9 @@ class RestConnector(Connector):
                 return
             # A link is asked for as it is: the first page's form is part of what it stands for.
             if isinstance(following, str):
-                where, asked, method, form = following, None, "GET", None
+                here = self._url(where, asked)
+                where = self._linked(here, following, what="a next link")
+                asked, method, form = None, "GET", None
             else:
                 where, asked = path, following
             url = self._url(where, asked)
@@ -244,10 +251,7 @@ class RestConnector(Connector):
 
     async def aclose(self) -> None:
         """Close the connections. The connector may be used again afterwards."""
-        clients = list(self._clients.values())
-        self._clients.clear()
-        for client in clients:
-            await client.aclose()
+        await self._http.aclose()
 
     # one request
 
@@ -259,6 +263,14 @@ class RestConnector(Connector):
         more = urlencode(params, doseq=True, quote_via=quote)
         return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, more)))))
 
+    def _linked(self, here: str, link: str, *, what: str) -> str:
+        # Relative to what was asked for (RFC 3986), and pinned to where it may lead.
+        try:
+            joined = urljoin(here, link)
+        except ValueError:
+            joined = "//"
+        return resolve(self.settings.base_url, joined, what=what)
+
     def _request(
         self,
         method: str,
@@ -269,7 +281,7 @@ class RestConnector(Connector):
         content: bytes | None,
         form: Params | None,
     ) -> Request:
-        fields = {"Accept": self.media_type, "User-Agent": _user_agent()}
+        fields = {"Accept": self.media_type, "User-Agent": user_agent()}
         if json is not None:
             content = json_.dumps(json)
             fields["Content-Type"] = self.media_type
@@ -296,9 +308,7 @@ class RestConnector(Connector):
                 return reply
             if request.method not in {"GET", "HEAD"}:
                 return reply
-            # Relative to what was asked for, and pinned to where it may lead.
-            url = resolve(request.url, link, what="a redirect")
-            request = replace(request, url=resolve(self.settings.base_url, url, what="a redirect"))
+            request = replace(request, url=self._linked(request.url, link, what="a redirect"))
         raise reply.bad("the server redirects in circles")
 
     async def _exchange(self, request: Request, *, write: _Write | None = None) -> Reply:
@@ -309,81 +319,26 @@ class RestConnector(Connector):
         if self._auth is False:
             self._auth = self.authenticate()
         auth = self._auth
-        wire = _CredentialWire(self)
+        wire = self._wire
         for last in (False, True):
             fields = await auth.headers(wire) if auth else {}
             if write is not None and not write.told:
                 await current().sending(write.step)
                 write.told = True
             signed = replace(request, headers={**request.headers, **fields})
-            reply = await self._send(signed, self._origin, write=write is not None)
+            reply = await self._http.send(signed, write=write is not None)
             if reply.status != 401 or last or auth is None:
                 return reply
             if not await auth.renew(wire, fields):
                 return reply
         raise AssertionError("unreachable")
 
-    async def _send(
-        self, request: Request, origin: Origin, *, write: bool, max_body: int | None = None
-    ) -> Reply:
-        here = current()
-        limit = here.remaining(self.settings.timeout)
-        started = self.clock.monotonic()
-        status: int | str = "lost"
-        reply: Reply | None = None
-        try:
-            code, headers, body = await self._client(origin).send(
-                request,
-                timeouts=Timeouts(min(limit, self.settings.connect_timeout), limit),
-                max_body=max_body or self.settings.max_body,
-            )
-            status = code
-            reply = Reply(
-                status=code,
-                headers=headers,
-                body=body,
-                request_id=self._request_id(headers),
-                date=http_date(headers.get("date", "")),
-                url_path=request.path,
-                write=write,
-            )
-        finally:
-            _log.debug(
-                "%s %s %s %.0f ms %s",
-                request.method,
-                request.path,
-                status,
-                (self.clock.monotonic() - started) * 1000,
-                reply.request_id if reply else None,
-            )
-        return reply
-
-    def _client(self, origin: Origin) -> Client:
-        client = self._clients.get(origin)
-        if client is None:
-            from openslot.rest.http import Client
-
-            client = self._clients[origin] = Client(
-                origin,
-                ca_file=self.settings.ca_file,
-                connections=self.settings.max_connections,
-                transport=self._transport(),
-            )
-        return client
-
-    def _request_id(self, headers: Mapping[str, str]) -> str | None:
-        for name in self.request_id_headers:
-            value = headers.get(name)
-            if value and len(value) <= _LONGEST_REQUEST_ID and value.isprintable():
-                return value
-        return None
-
     # no whole answer
 
     def _read_lost(self, lost: Lost) -> Exception:
-        request_id = self._request_id(lost.headers or {})
-        error = _by_cause(lost, request_id)
-        if lost.cause is Cause.TIMEOUT and _out_of_time():
+        request_id = self._http.request_id(lost.headers or {})
+        error = by_cause(lost, request_id)
+        if lost.cause is Cause.TIMEOUT and out_of_time():
             return DeadlineExceeded(
                 f"{lost.sentence}, and the time for this call ran out",
                 request_id=request_id,
@@ -394,11 +349,10 @@ class RestConnector(Connector):
         return Again(error)
 
     def _write_lost(self, lost: Lost, write: _Write, repeatable: bool) -> Exception:
-        request_id = self._request_id(lost.headers or {})
+        request_id = self._http.request_id(lost.headers or {})
         if not lost.left and not write.doubtful:
-            error = _by_cause(lost, request_id)
-            error.sent = write.before
-            if lost.cause is Cause.TIMEOUT and _out_of_time():
+            error = by_cause(lost, request_id)
+            if lost.cause is Cause.TIMEOUT and out_of_time():
                 return DeadlineExceeded(
                     f"{lost.sentence}, and the time for this call ran out", sent=write.before
                 )
@@ -421,91 +375,5 @@ class _Write:
     """Whether a try of this write may have been carried out."""
 
 
-class _CredentialWire:
-    """Sends what an `Auth` has to ask for, without the practice's credential on it."""
-
-    def __init__(self, connector: RestConnector) -> None:
-        self._connector = connector
-
-    @property
-    def clock(self) -> Clock:
-        return self._connector.clock
-
-    @property
-    def base_url(self) -> str:
-        return self._connector.settings.base_url.rstrip("/")
-
-    def permit(self, url: str, *, what: str) -> str:
-        origin = Origin.of(url)
-        if origin is None:
-            raise ConfigError(f"{what} is not an absolute http or https address", sent=False)
-        settings = self._connector.settings
-        if origin.scheme != "https" and origin != self._connector._origin:
-            if not settings.allow_http:
-                raise ConfigError(
-                    f"{what} is at {origin}, plain http: a secret goes there only over https,"
-                    " or where allow_http is set",
-                    sent=False,
-                )
-        return url
-
-    async def fetch(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
-    ) -> Reply:
-        connector = self._connector
-        origin = Origin.of(self.permit(url, what="the authorization server's address"))
-        assert origin is not None
-        fields = {"Accept": "application/json", "User-Agent": _user_agent(), **(headers or {})}
-        content = None
-        if form is not None:
-            content = urlencode(form).encode()
-            fields["Content-Type"] = "application/x-www-form-urlencoded"
-        request = Request(method, url, fields, content)
-
-        async def one() -> Reply:
-            try:
-                return await connector._send(
-                    request, origin, write=False, max_body=_LARGEST_TOKEN_ANSWER
-                )
-            except Lost as lost:
-                error = _by_cause(lost, None)
-                if lost.cause is Cause.TIMEOUT and _out_of_time():
-                    raise DeadlineExceeded("the time for this call ran out", sent=current().sent)
-                if lost.left or lost.cause is Cause.CERTIFICATE:
-                    raise error from None
-                raise Again(error) from None
-
-        return await connector._tried(one)
-
-
-def _by_cause(lost: Lost, request_id: str | None) -> OpenSlotError:
-    match lost.cause:
-        case Cause.CERTIFICATE:
-            return ConfigError(lost.sentence, request_id=request_id, sent=False)
-        case Cause.TOO_LARGE | Cause.ENCODING:
-            return BadResponse(lost.sentence, request_id=request_id)
-        case _:
-            return Unavailable(lost.sentence, request_id=request_id)
-
-
 def _asked(error: OpenSlotError) -> float | None:
     return error.retry_after if isinstance(error, RateLimited | Unavailable) else None
-
-
-def _out_of_time() -> bool:
-    try:
-        current().remaining()
-    except DeadlineExceeded:
-        return True
-    return False
-
-
-def _user_agent() -> str:
-    from openslot import __version__
-
-    return f"openslot/{__version__}"
