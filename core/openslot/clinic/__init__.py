@@ -8,8 +8,11 @@ from openslot.clinic.availability import (
     free_starts,
     open_stretches,
 )
-from openslot.clinic.clinic import INTENT_SYSTEM, Clinic, opening_id
+from openslot.clinic.clinic import Clinic
+from openslot.clinic.openings import opening_id
+from openslot.clinic.reading import INTENT_SYSTEM
 from openslot.clinic.records import Block, Event, Manners, Opening, Schedule, VisitType
+from openslot.clinic.synthetic import synthetic_clinic
 
 __all__ = [
     "INTENT_SYSTEM",
@@ -27,4 +30,5 @@ __all__ = [
     "free_starts",
     "open_stretches",
     "opening_id",
+    "synthetic_clinic",
 ]
