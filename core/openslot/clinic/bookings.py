@@ -332,7 +332,7 @@ class Bookings(Claims, Reading):
         self, patient: str, position: Position, ignored: tuple[str | None, ...]
     ) -> None:
         """A person is in one place at a time; writers come one by one, so this read holds."""
-        if not self._enforced():
+        if not self.enforces_conflicts:
             return
         rows = self._all(
             "SELECT id, status FROM appointment WHERE patient = ? AND start < ? AND stop > ?",

@@ -93,9 +93,9 @@ class Catalogue(Store):
         self._check_id(type.id, "type")
         with self.transaction():
             for id in type.practitioners:
-                self._resource(id, ResourceKind.PRACTITIONER)
+                self.resource(id, ResourceKind.PRACTITIONER)
             for id in (id for group in type.needs for id in group):
-                self._resource(id, ResourceKind.ROOM, ResourceKind.DEVICE)
+                self.resource(id, ResourceKind.ROOM, ResourceKind.DEVICE)
             for id in type.locations:
                 self._location(id)
             self._run("DELETE FROM visit_type WHERE id = ?", (type.id,))
@@ -137,7 +137,7 @@ class Catalogue(Store):
     ) -> Schedule:
         """Replace the weekly working hours of a practitioner at a location."""
         with self.transaction():
-            self._resource(practitioner, ResourceKind.PRACTITIONER)
+            self.resource(practitioner, ResourceKind.PRACTITIONER)
             zone = self._location(location)["zone"]
             self._run(
                 "DELETE FROM hours WHERE practitioner = ? AND location = ?",
@@ -170,7 +170,7 @@ class Catalogue(Store):
         """Close or open a date for one practitioner or all (None), at one location or all."""
         with self.transaction():
             if practitioner is not None:
-                self._resource(practitioner, ResourceKind.PRACTITIONER)
+                self.resource(practitioner, ResourceKind.PRACTITIONER)
             if location is not None:
                 self._location(location)
             self._run(
@@ -293,14 +293,18 @@ class Catalogue(Store):
             ),
         )
 
-    def _location(self, id: str) -> sqlite3.Row:
-        return self._one("SELECT * FROM location WHERE id = ?", (id,)) or not_found("location")
+    def resource(self, id: str, *kinds: ResourceKind) -> Resource:
+        """One practitioner, room or device, of one of these kinds if any are named.
 
-    def _resource(self, id: str, *kinds: ResourceKind) -> Resource:
+        Raises NotFound.
+        """
         row = self._one("SELECT * FROM resource WHERE id = ?", (id,))
         if row is None or (kinds and row["kind"] not in kinds):
             not_found(" or ".join(kinds) or "resource")
         return Resource(ResourceKind(row["kind"]), row["id"], row["name"])
+
+    def _location(self, id: str) -> sqlite3.Row:
+        return self._one("SELECT * FROM location WHERE id = ?", (id,)) or not_found("location")
 
 
 def _visit_type(row: sqlite3.Row) -> VisitType:

@@ -118,7 +118,7 @@ class Claims(Openings):
         with self.transaction():
             id = self._next_id("block")
             for resource in resources:
-                self._resource(resource)
+                self.resource(resource)
                 self._insert_taken(id, resource, (low, high))
             self._run(
                 "INSERT INTO block VALUES (?, ?, ?, ?, NULL, ?, ?, NULL)",
@@ -188,7 +188,7 @@ class Claims(Openings):
         )
         if rooms is not None:
             return rooms
-        if self._enforced():
+        if self.enforces_conflicts:
             raise SlotTaken("no room that this visit needs is free then", sent=False)
         return tuple(group[0] for group in position.type.needs if group)
 
@@ -276,7 +276,7 @@ class Claims(Openings):
     def _as_block(self, row: sqlite3.Row) -> Block:
         zone = ZoneInfo(row["zone"]) if row["zone"] else UTC
         resources: tuple[Resource, ...] = tuple(
-            self._resource(id) for id in json.loads(row["resources"])
+            self.resource(id) for id in json.loads(row["resources"])
         )
         return Block(
             row["id"],

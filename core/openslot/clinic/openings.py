@@ -96,7 +96,7 @@ class Openings(People):
                 and (t.existing_patients or new_patient is not False)
             ]
             for id in practitioners:
-                self._resource(id, ResourceKind.PRACTITIONER)
+                self.resource(id, ResourceKind.PRACTITIONER)
             for id in locations:
                 self._location(id)
             start, end = _ceil(window.start), _ceil(window.end)
@@ -293,7 +293,7 @@ class Openings(People):
         if len(parts[3]) > _EPOCH_DIGITS:
             not_found("opening")
         practitioner, location, type_id, epoch = parts
-        self._resource(practitioner, ResourceKind.PRACTITIONER)
+        self.resource(practitioner, ResourceKind.PRACTITIONER)
         zone = self._location(location)["zone"]
         schedule = Schedule(f"{practitioner}.{location}", practitioner, location, zone)
         position = Position(schedule, self.type(type_id), int(epoch))

@@ -198,7 +198,9 @@ class Store:
         assert self._depth, "writes happen in a transaction"
         return self._db.execute(sql, tuple(parameters)).rowcount
 
-    def _enforced(self) -> bool:
+    @property
+    def enforces_conflicts(self) -> bool:
+        """Whether the file refuses overlaps, whoever writes to it."""
         row = self._one("SELECT value FROM setting WHERE name = 'enforce_conflicts'")
         return row is None or row["value"] != "0"
 

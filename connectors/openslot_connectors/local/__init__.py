@@ -1,0 +1,1 @@
+"""The practice engine that OpenSlot brings along, as a connector."""
