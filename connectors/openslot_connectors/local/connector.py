@@ -324,9 +324,7 @@ class LocalConnector(Connector):
             try:
                 return clinic.changes(cursor)
             except ValueError as error:
-                raise Stale(
-                    "this cursor is not the clinic's: ask without one", sent=False
-                ) from error
+                raise Stale("this cursor is not the clinic's", sent=False) from error
 
         return await self._read(work)
 
@@ -342,14 +340,17 @@ class LocalConnector(Connector):
     async def _on_thread(self, work: Callable[[Clinic], T], *, writes: bool) -> T:
         if self._closed:
             raise Unavailable("the connector was closed", sent=False)
+        call = current()
+        left = None if call.deadline is None else call.deadline - call.clock.monotonic()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded("the time for this call ran out", sent=False)
         job = self._thread.submit(lambda: work(self._clinic()))
         waiting = asyncio.wrap_future(job)
-        call = current()
-        timeout = None if call.deadline is None else call.remaining(call.deadline)
-        done, _ = await asyncio.wait({waiting}, timeout=timeout)
+        waiting.add_done_callback(_heard)
+        done, _ = await asyncio.wait({waiting}, timeout=left)
         if done:
             return waiting.result()
-        if job.cancel() or not writes:
+        if job.cancel() or not writes:  # a job that can be cancelled has not begun
             raise DeadlineExceeded("the time for this call ran out", sent=False)
         raise OutcomeUnknown("the clinic's file is busy; the write may still happen", sent=True)
 
@@ -395,6 +396,12 @@ class LocalConnector(Connector):
             version=appointment.version,
             as_of=appointment.as_of,
         )
+
+
+def _heard(waiting: asyncio.Future[Any]) -> None:
+    """Take note of a failure that nobody waits for any more, so that asyncio does not complain."""
+    if not waiting.cancelled():
+        waiting.exception()
 
 
 def _opening(slot: Slot, appointment_type: str | None = None) -> str:

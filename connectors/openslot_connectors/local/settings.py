@@ -13,7 +13,7 @@ class LocalSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     database: str = Field(default=":memory:", min_length=1)
-    """Path of the clinic's SQLite file, created if it does not exist; ":memory:" forgets at exit."""
+    """Path of the clinic's SQLite file, created if there is none; ":memory:" forgets at exit."""
     synthetic: int | None = None
     """Fill an empty clinic with invented people from this seed (demonstrations and tests)."""
     hold_seconds: int = Field(default=300, ge=1, le=86_400)
