@@ -134,7 +134,8 @@ class Sandbox(ABC):
     """One vendor's server, run by us, over a clinic of its own.
 
     `database` is the clinic's SQLite file (in memory without one); a new one is filled from `seed`,
-    or by `populate`. `faults` may be turned at any time, `clinic` read and written, `clock` moved.
+    in `zone`, or by `populate`. Faults may be turned, the clinic read and written and the clock
+    moved at any time.
     """
 
     name: ClassVar[str]
@@ -149,6 +150,7 @@ class Sandbox(ABC):
         self,
         *,
         seed: int = 1,
+        zone: str = "America/New_York",
         database: Path | str | None = None,
         populate: Callable[[Clinic], object] | None = None,
         clock: SandboxClock | None = None,
@@ -157,6 +159,7 @@ class Sandbox(ABC):
         faults: Iterable[Fault | str] = (),
     ) -> None:
         self.seed = seed
+        self.zone = zone
         self.clock = clock or SandboxClock()
         self.auth = auth or NoAuth()
         self.auth.clock = self.clock
@@ -230,13 +233,12 @@ class Sandbox(ABC):
                 bookings_pend=self.manners.bookings_pend,
             ),
         )
-        if not clinic.locations():
-            if self._populate is not None:
-                self._populate(clinic)
-            else:
-                from openslot.clinic.synthetic import populate
+        if self._populate is None:
+            from openslot.clinic.synthetic import fill
 
-                populate(clinic, seed=self.seed)
+            fill(clinic, seed=self.seed, zone=self.zone)
+        elif not clinic.locations():
+            self._populate(clinic)
         self.opened(clinic)
         return clinic
 
