@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from openslot.call import current
 from openslot.clock import Clock
@@ -264,12 +264,7 @@ class RestConnector(Connector):
         return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, more)))))
 
     def _linked(self, here: str, link: str, *, what: str) -> str:
-        # Relative to what was asked for (RFC 3986), and pinned to where it may lead.
-        try:
-            joined = urljoin(here, link)
-        except ValueError:
-            joined = "//"
-        return resolve(self.settings.base_url, joined, what=what)
+        return resolve(self.settings.base_url, link, relative_to=here, what=what)
 
     def _request(
         self,
@@ -301,15 +296,16 @@ class RestConnector(Connector):
 
     async def _follow(self, request: Request) -> Reply:
         """The answer to a read, its redirects followed as far as they stay at home."""
-        for _ in range(_MOST_REDIRECTS + 1):
-            reply = await self._exchange(request)
+        reply = await self._exchange(request)
+        for _ in range(_MOST_REDIRECTS):
             link = reply.headers.get("location")
-            if reply.status not in _REDIRECTS or not link:
-                return reply
-            if request.method not in {"GET", "HEAD"}:
+            if reply.status not in _REDIRECTS or not link or request.method not in {"GET", "HEAD"}:
                 return reply
             request = replace(request, url=self._linked(request.url, link, what="a redirect"))
-        raise reply.bad("the server redirects in circles")
+            reply = await self._exchange(request)
+        if reply.status in _REDIRECTS:
+            raise reply.bad("the server redirects again and again")
+        return reply
 
     async def _exchange(self, request: Request, *, write: _Write | None = None) -> Reply:
         """One request with the credential on it; a 401 is answered once with a fresh one.

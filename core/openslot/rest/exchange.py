@@ -70,7 +70,7 @@ class Exchange:
         """The answer, whatever its status. Raises Lost, or DeadlineExceeded before sending."""
         limit = current().remaining(self.settings.timeout)
         started = self.clock.monotonic()
-        status: int | str = "no answer"
+        seen: int | str = "no answer"
         request_id: str | None = None
         try:
             status, headers, body = await self._client(origin or self.origin).send(
@@ -78,13 +78,14 @@ class Exchange:
                 timeouts=Timeouts(min(limit, self.settings.connect_timeout), limit),
                 max_body=max_body or self.settings.max_body,
             )
+            seen = status
             request_id = self.request_id(headers)
         finally:
             _log.debug(
                 "%s %s %s %.0f ms %s",
                 request.method,
                 request.path,
-                status,
+                seen,
                 (self.clock.monotonic() - started) * 1000,
                 request_id,
             )

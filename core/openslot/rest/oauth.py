@@ -208,9 +208,10 @@ def read_token(reply: Reply, wire: Wire) -> Token:
             retry_after=retry_after(reply),
             request_id=reply.request_id,
         )
-    if reply.status != 200 and reply.status != 201:
+    if reply.status not in {200, 201}:
+        why = f"status {reply.status}{_word(reply)}"
         raise AuthFailed(
-            f"the authorization server refused the credential (status {reply.status}{_word(reply)})",
+            f"the authorization server refused the credential ({why})",
             request_id=reply.request_id,
         )
     data = reply.json()

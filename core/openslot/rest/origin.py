@@ -61,25 +61,32 @@ class Origin:
         return f"{self.scheme}://{self.address}"
 
 
-def resolve(base_url: str, link: str, *, what: str = "a link") -> str:
+def resolve(
+    base_url: str, link: str, *, relative_to: str | None = None, what: str = "a link"
+) -> str:
     """The URL that `link` means, which is at `base_url`'s origin.
 
-    A link without a leading slash hangs below `base_url`; one with a slash starts at the origin's
-    root (RFC 3986); an absolute one must be at the same origin. Fragments are dropped. Raises
-    BadResponse for everything else.
+    A link without a leading slash hangs below `base_url`, or, where `relative_to` is given, beside
+    that URL; one with a slash starts at the origin's root (RFC 3986); an absolute one must be at
+    the same origin. Fragments are dropped. Raises BadResponse for everything else.
     """
     origin = Origin.of(base_url)
     if origin is None:
         raise ValueError("base_url must be absolute")
-    if len(link) > _LONGEST_LINK or _UNFIT.search(link):
-        raise BadResponse(f"the server at {origin.address} gave {what} that is not a valid address")
-    base = base_url if base_url.endswith("/") else base_url + "/"
     try:
-        url = urljoin(base, link) if link else base_url
-        # urljoin leaves the fragment; a server never sees one.
-        url = url.partition("#")[0]
+        if len(link) > _LONGEST_LINK or _UNFIT.search(link):
+            raise ValueError
+        parts = urlsplit(link)
+        if not parts.netloc and (parts.scheme or link.startswith("//")):
+            raise ValueError  # what this means depends on who reads it
+        if relative_to is None:
+            relative_to = base_url if base_url.endswith("/") else base_url + "/"
+            link = link or base_url
+        url = urljoin(relative_to, link).partition("#")[0]  # a server never sees a fragment
     except ValueError:
-        url = ""
+        raise BadResponse(
+            f"the server at {origin.address} gave {what} that is not a valid address"
+        ) from None
     target = Origin.of(url)
     if target != origin:
         where = f"at {target}" if target else "of another kind"

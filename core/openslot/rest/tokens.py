@@ -103,48 +103,11 @@ class FileTokenStore:
 
     async def load(self, name: str) -> Token | None:
         """The token last saved under the name. Raises ConfigError if others may read the file."""
-        path = self._path(name)
-        try:
-            with path.open("rb") as file:
-                if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
-                    raise ConfigError(
-                        f"{path} is open to others than its owner: chmod 600", sent=False
-                    )
-                data = json.loads(file.read(1024 * 1024))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{path} cannot be read as a token", sent=False) from error
-        try:
-            return Token(
-                access=data["access"],
-                expires=_instant(data["expires"]),
-                refresh=data["refresh"],
-                scope=None if data["scope"] is None else frozenset(data["scope"]),
-                issued=_instant(data["issued"]),
-            )
-        except (KeyError, TypeError, ValueError):
-            raise ConfigError(f"{path} does not hold a token: remove it", sent=False) from None
+        return await asyncio.to_thread(_read_file, self._path(name))
 
     async def save(self, name: str, token: Token) -> None:
         """Keep the token: written beside, flushed to disk, then renamed over the old one."""
-        path = self._path(name)
-        data = {
-            "access": token.access,
-            "expires": token.expires and token.expires.isoformat(),
-            "refresh": token.refresh,
-            "scope": None if token.scope is None else sorted(token.scope),
-            "issued": token.issued and token.issued.isoformat(),
-        }
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".token-")  # mode 600
-            with os.fdopen(handle, "w") as file:
-                json.dump(data, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written", sent=False) from error
+        await asyncio.to_thread(_write_file, self._path(name), token)
 
     @asynccontextmanager
     async def exclusive(self, name: str) -> AsyncIterator[None]:
@@ -178,6 +141,45 @@ class FileTokenStore:
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be made", sent=False) from error
         return self.folder / f"{name}.json"
+
+
+def _read_file(path: Path) -> Token | None:
+    try:
+        with path.open("rb") as file:
+            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise ConfigError(f"{path} is open to others than its owner: chmod 600", sent=False)
+            data = json.loads(file.read(1024 * 1024))
+        return Token(
+            access=data["access"],
+            expires=_instant(data["expires"]),
+            refresh=data["refresh"],
+            scope=None if data["scope"] is None else frozenset(data["scope"]),
+            issued=_instant(data["issued"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        # Nothing of the cause is kept: it may quote the token.
+        raise ConfigError(f"{path} cannot be read as a token", sent=False) from None
+
+
+def _write_file(path: Path, token: Token) -> None:
+    data = {
+        "access": token.access,
+        "expires": token.expires and token.expires.isoformat(),
+        "refresh": token.refresh,
+        "scope": None if token.scope is None else sorted(token.scope),
+        "issued": token.issued and token.issued.isoformat(),
+    }
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".token-")  # mode 600
+        with os.fdopen(handle, "w") as file:
+            json.dump(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written", sent=False) from error
 
 
 def _instant(text: str | None) -> datetime | None:
