@@ -20,6 +20,11 @@ from openslot_connectors.fhir.sandbox.wire import Doc
 __all__ = ["Locations", "Practitioners", "Schedules", "Services"]
 
 
+def _words(document: Doc) -> list[str]:
+    name: str = document["name"][0]["text"]
+    return [name, *name.split()]
+
+
 class Practitioners(Resource):
     """Practitioner."""
 
@@ -90,8 +95,3 @@ class Schedules(Resource):
             )
             for s in self.clinic.schedules()
         ]
-
-
-def _words(document: Doc) -> list[str]:
-    name: str = document["name"][0]["text"]
-    return [name, *name.split()]
