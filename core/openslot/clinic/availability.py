@@ -214,6 +214,7 @@ def _weekly(
         rows.sort()
     pieces: list[tuple[int, int, int]] = []
     index = 0
+    reach = first * _DAY - 1
     for day in range(first, last + 1):
         rows = by_weekday[(day + _EPOCH_WEEKDAY) % 7]
         if not rows:
@@ -231,7 +232,11 @@ def _weekly(
             if calm:
                 begin = midnight + low - offset
                 pieces.append((begin, begin, midnight + high - offset))
-            elif placed := _placed(offsets, midnight + low, midnight + high):
+                continue
+            # Hours that go on from earlier ones begin where those end, in the first pass.
+            goes_on = midnight + low <= reach
+            reach = max(reach, midnight + high)
+            if placed := _placed(offsets, midnight + low, midnight + high, goes_on=goes_on):
                 pieces.append((placed[0], *placed))
     pieces.sort()
     return pieces
@@ -285,8 +290,11 @@ def _without(
         yield anchor, low, high
 
 
-def _placed(offsets: Sequence[tuple[int, int, int]], low: int, high: int) -> tuple[int, int] | None:
-    begin, end = _instant(offsets, low, later=True), _instant(offsets, high, later=False)
+def _placed(
+    offsets: Sequence[tuple[int, int, int]], low: int, high: int, *, goes_on: bool = False
+) -> tuple[int, int] | None:
+    begin = _instant(offsets, low, later=not goes_on)
+    end = _instant(offsets, high, later=False)
     if end <= begin:
         begin = _instant(offsets, low, later=False)
     return (begin, end) if begin < end else None
