@@ -157,9 +157,11 @@ def test_origins_compare_with_their_default_port() -> None:
 
 async def test_a_redirect_at_home_is_followed_with_the_credential() -> None:
     answers = [reply(302, Location="/there?x=1"), reply(body="there")]
-    async with serving(answers) as server:
-        async with vendor(server.url, auth=StaticKey(SecretStr("k"))) as connector:
-            assert (await connector.read("here/a")).json() == "there"
+    async with (
+        serving(answers) as server,
+        vendor(server.url, auth=StaticKey(SecretStr("k"))) as connector,
+    ):
+        assert (await connector.read("here/a")).json() == "there"
     assert [g.target for g in server.got] == ["/here/a", "/there?x=1"]
     assert server.got[1].headers["authorization"] == "Bearer k"
 
@@ -174,10 +176,13 @@ async def test_a_relative_redirect_is_relative_to_what_was_asked() -> None:
 
 
 async def test_a_redirect_to_another_host_is_one_error_and_gets_nothing() -> None:
-    async with serving([reply()]) as other, serving([reply(302, Location=other.url)]) as server:
-        async with vendor(server.url, auth=StaticKey(SecretStr("k"))) as connector:
-            with pytest.raises(BadResponse, match=r"does not belong.*set base_url"):
-                await connector.read("x")
+    async with (
+        serving([reply()]) as other,
+        serving([reply(302, Location=other.url)]) as server,
+        vendor(server.url, auth=StaticKey(SecretStr("k"))) as connector,
+    ):
+        with pytest.raises(BadResponse, match=r"does not belong.*set base_url"):
+            await connector.read("x")
     assert other.got == []
 
 

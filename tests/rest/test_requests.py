@@ -82,9 +82,11 @@ async def test_what_the_journal_refuses_does_not_leave() -> None:
 @pytest.mark.parametrize("status", [502, 503, 504, 429])
 async def test_a_read_is_tried_again(status: int) -> None:
     clock = Clock()
-    async with serving([reply(status), reply(status), reply(body=1)]) as server:
-        async with vendor(server.url, clock=clock) as connector:
-            assert (await connector.read("x")).json() == 1
+    async with (
+        serving([reply(status), reply(status), reply(body=1)]) as server,
+        vendor(server.url, clock=clock) as connector,
+    ):
+        assert (await connector.read("x")).json() == 1
     assert len(clock.slept) == 2
     assert all(0 <= s <= 0.4 for s in clock.slept)
 
@@ -130,10 +132,12 @@ async def test_retry_after_is_obeyed_in_seconds_and_as_a_date() -> None:
 
 async def test_a_wait_past_the_deadline_is_not_waited() -> None:
     clock = Clock()
-    async with serving([reply(429, Retry_After="60")]) as server:
-        async with vendor(server.url, clock=clock) as connector:
-            with call(clock=clock, seconds=5), pytest.raises(RateLimited) as caught:
-                await connector.read("x")
+    async with (
+        serving([reply(429, Retry_After="60")]) as server,
+        vendor(server.url, clock=clock) as connector,
+    ):
+        with call(clock=clock, seconds=5), pytest.raises(RateLimited) as caught:
+            await connector.read("x")
     assert caught.value.retry_after == 60
     assert clock.slept == []
     assert len(server.got) == 1

@@ -69,9 +69,11 @@ def certificate(
 
 async def test_an_authority_of_ones_own(tmp_path: Path) -> None:
     context, ca = certificate(tmp_path)
-    async with serving([reply(201)], tls=context) as server:
-        async with vendor(server.url, ca_file=ca) as connector:
-            assert (await connector.write("POST", "x", step="s")).status == 201
+    async with (
+        serving([reply(201)], tls=context) as server,
+        vendor(server.url, ca_file=ca) as connector,
+    ):
+        assert (await connector.write("POST", "x", step="s")).status == 201
 
 
 @pytest.mark.parametrize(
@@ -87,14 +89,16 @@ async def test_a_certificate_that_does_not_fit(
     tmp_path: Path, host: str, days: tuple[int, int], trusted: bool, says: str
 ) -> None:
     context, ca = certificate(tmp_path, host, days=days)
-    async with serving([reply()], tls=context) as server:
-        async with vendor(server.url, ca_file=ca if trusted else None) as connector:
-            with pytest.raises(ConfigError, match=says) as caught:
-                await connector.read("x")
-            assert f"localhost:{server.port}" in str(caught.value)
-            with pytest.raises(ConfigError) as caught:
-                await connector.write("POST", "x", step="s")
-            assert caught.value.sent is False
+    async with (
+        serving([reply()], tls=context) as server,
+        vendor(server.url, ca_file=ca if trusted else None) as connector,
+    ):
+        with pytest.raises(ConfigError, match=says) as caught:
+            await connector.read("x")
+        assert f"localhost:{server.port}" in str(caught.value)
+        with pytest.raises(ConfigError) as caught:
+            await connector.write("POST", "x", step="s")
+        assert caught.value.sent is False
     assert server.got == []
 
 
