@@ -45,7 +45,9 @@ VALUES = [
     if dataclasses.is_dataclass(value)
 ]
 instants = st.datetimes(
-    min_value=datetime(2020, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.timezones()
+    min_value=datetime(2020, 1, 1),  # noqa: DTZ001
+    max_value=datetime(2040, 1, 1),  # noqa: DTZ001
+    timezones=st.timezones(),
 )
 
 

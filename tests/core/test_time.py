@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -56,7 +57,10 @@ def test_wall_times_around_every_transition(zone_name: str) -> None:
 
 
 @given(
-    wall=st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2037, 12, 31)),
+    wall=st.datetimes(
+        min_value=datetime(1990, 1, 1),  # noqa: DTZ001
+        max_value=datetime(2037, 12, 31),  # noqa: DTZ001
+    ),
     zone=st.sampled_from(sorted(available_timezones())).map(ZoneInfo),
 )
 def test_a_placed_time_shows_the_wall_it_was_placed_at(wall: datetime, zone: ZoneInfo) -> None:
@@ -88,7 +92,7 @@ def test_a_window_splits_into_adjoining_pieces(hours: int, piece: int) -> None:
     pieces = list(window.split(piece * HOUR))
     assert pieces[0].start == window.start
     assert pieces[-1].end == window.end
-    assert all(a.end == b.start for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(pieces))
     assert max(p.length for p in pieces) <= piece * HOUR
     assert sum((p.length for p in pieces), timedelta(0)) == hours * HOUR
 

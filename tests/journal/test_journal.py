@@ -87,7 +87,7 @@ async def test_a_lease_ends_with_the_process_that_holds_it(tmp_path: Path) -> No
         "asyncio.run(main())\n"
     )
     path = tmp_path / "j.db"
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert child.stdout is not None
