@@ -76,7 +76,7 @@ class Appointments(Resource):
         """One Appointment."""
         return self._render([self.clinic.get_appointment(id)])[0]
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> list[Doc]:
         """Narrowed by patient, identifier, slot or date, whichever is asked."""
         long_ago = self.clinic.clock.now() - ALWAYS
         window = window_of(criteria, "date", self.context.zone, long_ago, ALWAYS * 2)

@@ -35,7 +35,7 @@ class Practitioners(Resource):
         "name": Param(Kind.STRING, _words),
     }
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> list[Doc]:
         """All of them."""
         return [render.practitioner(p) for p in self.clinic.practitioners()]
 
@@ -46,7 +46,7 @@ class Locations(Resource):
     type = "Location"
     params: ClassVar = {"_id": ID, "name": text("name"), "status": token("status")}
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> list[Doc]:
         """All of them."""
         return [render.location(p) for p in self.clinic.locations()]
 
@@ -63,7 +63,7 @@ class Services(Resource):
         "location": reference("location"),
     }
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> list[Doc]:
         """All of them."""
         return [render.service(t) for t in self.clinic.types()]
 
@@ -80,7 +80,7 @@ class Schedules(Resource):
     }
     includes: ClassVar = {"actor": "actor"}
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> list[Doc]:
         """All of them, each with the types that are offered there."""
         types = self.clinic.types()
         return [

@@ -63,7 +63,7 @@ class Patients(Resource):
         """One Patient."""
         return render.patient(self.clinic.get_patient(id), self.records.get(self.type, id))
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> list[Doc]:
         """Narrowed by family name; the clinic folds names as we do."""
         family = values_of(criteria, "family")
         asked = [PatientQuery(family=f) for f in family] if family else [EVERYBODY]

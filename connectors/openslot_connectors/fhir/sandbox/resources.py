@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -121,6 +121,8 @@ class Resource(ABC):
     includes: ClassVar[dict[str, str]] = {}
     """Search parameter to member, for `_include`."""
     sort_key: ClassVar[str | None] = None
+    ordered: ClassVar[bool] = False
+    """Whether `find` gives them by the instant at `sort_key`, then id."""
     interactions: ClassVar[tuple[str, ...]] = ("read", "search-type")
 
     def __init__(self, context: Context) -> None:
@@ -135,9 +137,12 @@ class Resource(ABC):
                 return document
         raise NotFound(f"there is no {self.type} with that id", sent=False)
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
-        """Every resource that may fit; the criteria are applied afterwards."""
-        raise NotImplementedError
+    @abstractmethod
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> Iterable[Doc]:
+        """Every resource that may fit; the criteria are applied afterwards.
+
+        Where it is `ordered` it may leave out what comes before the epoch second `since`.
+        """
 
     def create(self, document: Doc) -> str:
         """Create it; its id. In a transaction."""

@@ -10,12 +10,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 from openslot_connectors.fhir.sandbox.wire import Doc, Problem, interval
 
-__all__ = ["Criterion", "Kind", "Page", "Param", "criteria", "matches", "page"]
+__all__ = [
+    "Criterion",
+    "Kind",
+    "Page",
+    "Paging",
+    "Param",
+    "criteria",
+    "link",
+    "page",
+    "paging",
+    "predicate",
+]
 
 PREFIXES = ("eq", "ne", "ge", "gt", "le", "lt", "sa", "eb")
 CONTROLS = frozenset({"_count", "_include", "_sort", "_page", "_format", "_pretty", "_total"})
@@ -83,29 +95,26 @@ def _prefixed(text: str) -> tuple[str, str]:
     return (text[:2], text[2:]) if text[:2] in PREFIXES else ("eq", text)
 
 
-def matches(document: Doc, criterion: Criterion, zone: tzinfo) -> bool:
-    """Whether a resource fits one criterion. Raises Problem for a value that means nothing."""
-    values = list(criterion.param.values(document))
+def predicate(criterion: Criterion, zone: tzinfo) -> Callable[[Doc], bool]:
+    """What a resource must fulfil to fit. Raises Problem for a value that means nothing."""
+    values, kind = criterion.param.values, criterion.param.kind
     if criterion.modifier == "missing":
-        return (not values) is (criterion.alternatives[:1] == (("", "true"),))
-    kind = criterion.param.kind
+        missing = criterion.alternatives[:1] == (("", "true"),)
+        return lambda d: (not list(values(d))) is missing
+    if kind is Kind.INSTANT or kind is Kind.DATE:
+        return _dated(criterion, UTC if kind is Kind.DATE else zone)
+    asked = [a for _, a in criterion.alternatives]
     if kind is Kind.TOKEN:
-        hit = any(_token(v, a) for v in values for _, a in criterion.alternatives)
-        return not hit if criterion.modifier == "not" else hit
+        negated = criterion.modifier == "not"
+        return lambda d: any(_token(v, a) for v in values(d) for a in asked) is not negated
     if kind is Kind.REFERENCE:
-        return any(_refers(v, a) for v in values for _, a in criterion.alternatives)
-    if kind is Kind.STRING:
-        texts = [(_plain(v), _plain(a)) for v in values for _, a in criterion.alternatives]
-        if criterion.modifier == "exact":
-            return any(v == a for v in values for _, a in criterion.alternatives)
-        if criterion.modifier == "contains":
-            return any(a in v for v, a in texts)
-        return any(v.startswith(a) for v, a in texts)
-    return any(
-        _dated(v, prefix, a, UTC if kind is Kind.DATE else zone, criterion.name)
-        for v in values
-        for prefix, a in criterion.alternatives
-    )
+        return lambda d: any(_refers(v, a) for v in values(d) for a in asked)
+    if criterion.modifier == "exact":
+        return lambda d: any(v == a for v in values(d) for a in asked)
+    plain = [_plain(a) for a in asked]
+    if criterion.modifier == "contains":
+        return lambda d: any(a in _plain(v) for v in values(d) for a in plain)
+    return lambda d: any(_plain(v).startswith(a) for v in values(d) for a in plain)
 
 
 def _token(value: tuple[str | None, str], asked: str) -> bool:
@@ -126,86 +135,124 @@ def _plain(text: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
-def _dated(value: str, prefix: str, asked: str, zone: tzinfo, name: str) -> bool:
-    try:
-        start, end = interval(asked, zone)
-        low, high = interval(value, zone)
-    except ValueError as error:
-        raise Problem(400, "value", f"{name}: {error}") from None
+def _dated(criterion: Criterion, zone: tzinfo) -> Callable[[Doc], bool]:
+    spans = []
+    for prefix, asked in criterion.alternatives:
+        try:
+            spans.append((prefix, *interval(asked, zone)))
+        except ValueError as error:
+            raise Problem(400, "value", f"{criterion.name}: {error}") from None
+
+    def fits(document: Doc) -> bool:
+        for value in criterion.param.values(document):
+            at = datetime.fromisoformat(value)
+            if at.tzinfo is None:
+                at = at.replace(tzinfo=zone)
+            for prefix, start, end in spans:
+                if _falls(prefix, at, start, end):
+                    return True
+        return False
+
+    return fits
+
+
+def _falls(prefix: str, at: datetime, start: datetime, end: datetime) -> bool:
     match prefix:
         case "ge":
-            return low >= start
+            return at >= start
         case "gt" | "sa":
-            return low >= end
+            return at >= end
         case "lt" | "eb":
-            return low < start
+            return at < start
         case "le":
-            return low < end
+            return at < end
         case "ne":
-            return not (start <= low and high <= end)
-        case _:
-            return start <= low and high <= end
+            return not start <= at < end
+    return start <= at < end
 
 
-Key = tuple[str, str]
+Place = tuple[int, str]
+"""Where a resource comes in a result: the seconds of the instant it is sorted by, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A stretch of the matches, how many there are in all, and where the next one starts."""
+class Paging:
+    """Which stretch of a result is wanted, and in which order.
 
-    items: Sequence[Doc]
-    total: int
-    following: str | None
-    count: int
-
-
-def page(found: list[Doc], query: Sequence[tuple[str, str]], key: str | None, size: int) -> Page:
-    """The page that `query` asks for, of resources sorted by the instant at `key`, then id.
-
-    The token of a page names the last resource of the one before, so that a resource which
-    disappears in between moves nobody off a page.
+    `after` is the last resource of the page before, so that one which disappears in between moves
+    nobody off a page; `total` is what the first page counted.
     """
+
+    count: int
+    key: str | None
+    reverse: bool = False
+    after: Place | None = None
+    total: int | None = None
+
+    def place(self, document: Doc) -> Place:
+        """Where a resource comes."""
+        when = document.get(self.key) if self.key else None
+        return (int(datetime.fromisoformat(when).timestamp()) if when else 0, document["id"])
+
+    def beyond(self, document: Doc) -> bool:
+        """Whether a resource comes after the page before."""
+        if self.after is None:
+            return True
+        here = self.place(document)
+        return here < self.after if self.reverse else here > self.after
+
+
+def paging(query: Sequence[tuple[str, str]], key: str | None, size: int) -> Paging:
+    """What a query says of pages. Raises Problem."""
     asked = dict(query)
     reverse = False
     if sort := asked.get("_sort"):
-        reverse = sort.startswith("-")
-        if sort.lstrip("-") not in {key, "date" if key == "start" else "_id", "_id"}:
+        reverse, by = sort.startswith("-"), sort.removeprefix("-")
+        if by not in {"_id", "start", "date"} or (by != "_id" and key is None):
             raise Problem(400, "not-supported", "this server cannot sort by that")
-        if sort.lstrip("-") == "_id":
-            key = None
+        key = None if by == "_id" else key
     try:
         count = int(asked.get("_count", size))
     except ValueError:
         raise Problem(400, "value", "_count is a number") from None
     if count < 0:
         raise Problem(400, "value", "_count is not negative")
-    count = min(count, LARGEST_PAGE)
-
-    def place(document: Doc) -> Key:
-        when = document.get(key) if key else None
-        at = datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else ""
-        return (at, document["id"])
-
-    ordered = sorted(found, key=place, reverse=reverse)
-    first = 0
-    if "_page" in asked:
-        last = _decode(asked["_page"])
-        first = sum(1 for d in ordered if (place(d) >= last if reverse else place(d) <= last))
-    items = ordered[first : first + count]
-    more = count > 0 and first + count < len(ordered)
-    return Page(items, len(ordered), _encode(place(items[-1])) if more else None, count)
+    after, total = _decode(asked["_page"]) if "_page" in asked else (None, None)
+    return Paging(min(count, LARGEST_PAGE), key, reverse, after, total)
 
 
-def _encode(key: Key) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of the matches, how many there are in all, and the token of the next one."""
+
+    items: Sequence[Doc]
+    total: int
+    following: str | None
 
 
-def _decode(token: str) -> Key:
+def page(found: Iterable[Doc], asked: Paging, *, ordered: bool) -> Page:
+    """The page asked for; `ordered` results are read only as far as the page goes."""
+    rest = (d for d in found if asked.beyond(d))
+    if ordered and asked.after is not None and not asked.reverse and asked.key:
+        items = list(islice(rest, asked.count + 1))
+    else:
+        items = sorted(rest, key=asked.place, reverse=asked.reverse)
+    total = len(items) if asked.total is None else asked.total
+    more = 0 < asked.count < len(items)
+    items = items[: asked.count]
+    return Page(items, total, _encode(asked.place(items[-1]), total) if more else None)
+
+
+def _encode(place: Place, total: int) -> str:
+    token = json.dumps([*place, total]).encode()
+    return base64.urlsafe_b64encode(token).decode().rstrip("=")
+
+
+def _decode(token: str) -> tuple[Place, int]:
     try:
-        at, id_ = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return (str(at), str(id_))
-    except ValueError:
+        at, id_, total = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        return (int(at), str(id_)), int(total)
+    except (ValueError, TypeError):
         raise Problem(400, "value", "this page is not known here") from None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -157,7 +158,8 @@ class FhirServer:
         condition = call.headers.get("if-none-exist")
         if condition is not None:
             pairs = tuple(parse_qsl(condition.lstrip("?"), keep_blank_values=True))
-            found, _, unknown = self._matches(resource, pairs)
+            matching, _, unknown = self._matches(resource, pairs)
+            found = list(islice(matching, 2))
             if not pairs or unknown:
                 raise Problem(400, "not-supported", "If-None-Exist asks what this server cannot")
             if len(found) > 1:
@@ -214,13 +216,11 @@ class FhirServer:
         return None
 
     def _matches(
-        self, resource: Resource, query: Sequence[tuple[str, str]]
-    ) -> tuple[list[Doc], list[tuple[str, str]], list[str]]:
+        self, resource: Resource, query: Sequence[tuple[str, str]], since: int | None = None
+    ) -> tuple[Iterator[Doc], list[tuple[str, str]], list[str]]:
         criteria, understood, unknown = search.criteria(query, resource.params)
-        zone = self.context.zone
-        found = [
-            d for d in resource.find(criteria) if all(search.matches(d, c, zone) for c in criteria)
-        ]
+        tests = [search.predicate(c, self.context.zone) for c in criteria]
+        found = (d for d in resource.find(criteria, since) if all(fits(d) for fits in tests))
         return found, understood, unknown
 
     def search(self, resource: Resource, call: Call) -> Doc:
@@ -228,17 +228,19 @@ class FhirServer:
         query = call.query
         if call.method == "POST" and isinstance(call.document, tuple):
             query = (*query, *call.document)
-        found, understood, unknown = self._matches(resource, query)
+        asked = search.paging(query, resource.sort_key, self.manners.page_size)
+        since = asked.after[0] if asked.after and asked.key and not asked.reverse else None
+        found, understood, unknown = self._matches(resource, query, since)
         strict = "handling=strict" in call.headers.get("prefer", "")
         if unknown and (strict or self.manners.unknown_parameters == "refuse"):
             raise Problem(400, "not-supported", "a search parameter is not known here")
         if unknown and self.manners.unknown_parameters == "empty":
-            found = []
-        page = search.page(found, query, resource.sort_key, self.manners.page_size)
+            found = iter(())
+        page = search.page(found, asked, ordered=resource.ordered)
         kept = [
             *understood,
             *((k, v) for k, v in query if k in {"_include", "_sort", "_total"}),
-            ("_count", str(page.count)),
+            ("_count", str(asked.count)),
         ]
         here = [*kept, *((k, v) for k, v in query if k == "_page")]
         links = [{"relation": "self", "url": search.link(call.url, resource.type, here)}]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from openslot.clinic import Opening
 from openslot.errors import NotFound, Rejected
-from openslot.model import SlotStatus
+from openslot.model import SlotStatus, Window
 from openslot_connectors.fhir.sandbox import render
 from openslot_connectors.fhir.sandbox.records import Record
 from openslot_connectors.fhir.sandbox.resources import (
@@ -32,6 +32,8 @@ __all__ = ["Slots", "marker_of"]
 STATUSES = frozenset(s.value for s in SlotStatus)
 UNASKED = timedelta(days=365)
 """How far a search looks that names no end."""
+CHUNK = timedelta(hours=8)
+"""How much is looked up first: a page is rarely longer."""
 
 
 def marker_of(document: Doc) -> str | None:
@@ -53,6 +55,7 @@ class Slots(Resource):
     type = "Slot"
     interactions = ("read", "search-type", "update", "patch")
     sort_key = "start"
+    ordered = True
     params: ClassVar = {
         "_id": ID,
         "identifier": IDENTIFIER,
@@ -79,29 +82,34 @@ class Slots(Resource):
         """One Slot."""
         return self._render([self.clinic.opening(id)])[0]
 
-    def find(self, criteria: Sequence[Criterion]) -> list[Doc]:
+    def find(self, criteria: Sequence[Criterion], since: int | None = None) -> Iterator[Doc]:
         """The openings that start in the window asked for; without one, from now for a year."""
-        clock = self.clinic.clock
-        window = window_of(criteria, "start", self.context.zone, clock.now(), UNASKED)
+        now = self.clinic.clock.now()
+        window = window_of(criteria, "start", self.context.zone, now, UNASKED)
         if window is None:
-            return []
+            return
         if ids := values_of(criteria, "_id"):
-            return self._render([o for i in ids if (o := self._opening(i))])
-        practitioners: set[str] = set()
-        for schedule in values_of(criteria, "schedule") or ():
-            practitioners.add(schedule.rpartition("/")[2].partition(".")[0])
-        known = {p.id for p in self.clinic.practitioners()}
-        if practitioners and not practitioners & known:
-            return []
-        status = values_of(criteria, "status")
+            yield from self._render([o for i in ids if (o := self._opening(i))])
+            return
+        asked = {s.rpartition("/")[2] for s in values_of(criteria, "schedule") or ()}
+        known = {s.practitioner for s in self.clinic.schedules() if s.id in asked}
+        if asked and not known:
+            return
         # A Slot that still says free is taken as far as the clinic knows.
-        taken = status != ("free",) or bool(self.records.shown_free())
-        openings = self.clinic.openings(
-            window,
-            practitioners=tuple(sorted(practitioners & known)),
-            include_taken=taken,
-        )
-        return self._render(openings)
+        free = values_of(criteria, "status") == ("free",) and not self.records.shown_free()
+        start, length = window.start.astimezone(UTC), CHUNK
+        if since is not None:
+            start = max(start, datetime.fromtimestamp(since, UTC))
+        while start < window.end:
+            end = min(start + length, window.end.astimezone(UTC))
+            yield from self._render(
+                self.clinic.openings(
+                    Window(start, end),
+                    practitioners=tuple(sorted(known)),
+                    include_taken=not free,
+                )
+            )
+            start, length = end, length * 2
 
     def update(self, id: str, document: Doc, current: Doc) -> None:
         """Claim it, give it back, or write something else into it."""
