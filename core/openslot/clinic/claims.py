@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from openslot.clinic.openings import Openings, Position
 from openslot.clinic.records import Block, Opening
-from openslot.clinic.store import pack, seconds
+from openslot.clinic.store import local, pack, seconds
 from openslot.errors import KeyReused, Rejected, SlotTaken, Stale
 from openslot.model import ChangeKind, Hold, Resource, VisitMode, Window
 
@@ -274,14 +274,14 @@ class Claims(Openings):
         return Hold(row["id"], slot, expires, as_of=self.clock.now())
 
     def _as_block(self, row: sqlite3.Row) -> Block:
-        zone = ZoneInfo(row["zone"]) if row["zone"] else UTC
+        zone = ZoneInfo(row["zone"] or "UTC")
         resources: tuple[Resource, ...] = tuple(
             self.resource(id) for id in json.loads(row["resources"])
         )
         return Block(
             row["id"],
-            datetime.fromtimestamp(row["start"], zone),
-            datetime.fromtimestamp(row["stop"], zone),
+            local(row["start"], zone),
+            local(row["stop"], zone),
             resources,
             row["reason"],
             row["marker"],

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from openslot.clinic.availability import Rules, free_starts
 from openslot.clinic.people import People
 from openslot.clinic.records import Opening, Schedule, VisitType
-from openslot.clinic.store import not_found, seconds
+from openslot.clinic.store import local, not_found, seconds
 from openslot.errors import NotFound, Rejected, RejectedReason
 from openslot.model import Resource, ResourceKind, Slot, SlotStatus, VisitMode, Window
 
@@ -271,8 +271,8 @@ class Openings(People):
         if visit_mode is None and len(type.visit_modes) == 1:
             visit_mode = type.visit_modes[0]
         return Slot(
-            start=datetime.fromtimestamp(position.start, zone),
-            end=datetime.fromtimestamp(position.stop, zone),
+            start=local(position.start, zone),
+            end=local(position.stop, zone),
             id=position.id,
             schedule=schedule.id,
             resources=(Resource(ResourceKind.PRACTITIONER, schedule.practitioner),),

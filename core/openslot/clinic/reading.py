@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from openslot.clinic.records import Event
-from openslot.clinic.store import Store, not_found
+from openslot.clinic.store import Store, local, not_found
 from openslot.model import (
     Appointment,
     AppointmentStatus,
@@ -105,8 +105,8 @@ class Reading(Store):
                 datetime.fromtimestamp(row["at"], UTC),
                 row["what"],
                 row["status"],
-                datetime.fromtimestamp(row["start"], ZoneInfo(row["zone"])),
-                datetime.fromtimestamp(row["stop"], ZoneInfo(row["zone"])),
+                local(row["start"], ZoneInfo(row["zone"])),
+                local(row["stop"], ZoneInfo(row["zone"])),
                 row["note"],
             )
             for row in rows
@@ -124,8 +124,8 @@ class Reading(Store):
         return Appointment(
             id=row["id"],
             status=AppointmentStatus(row["status"]),
-            start=datetime.fromtimestamp(row["start"], zone),
-            end=datetime.fromtimestamp(row["stop"], zone),
+            start=local(row["start"], zone),
+            end=local(row["stop"], zone),
             patient=row["patient"],
             resources=(
                 Resource(ResourceKind.PRACTITIONER, row["practitioner"]),

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
+from zoneinfo import ZoneInfo
 
 from openslot.clinic.records import Manners
 from openslot.clinic.schema import SCHEMA, SCHEMA_VERSION, TAKEN
@@ -20,7 +22,7 @@ from openslot.clock import Clock, SystemClock
 from openslot.errors import ConfigError, NotFound, SlotTaken, Unavailable
 from openslot.model import Change, ChangeKind, Changes
 
-__all__ = ["Store", "not_found", "seconds"]
+__all__ = ["Store", "local", "not_found", "seconds"]
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,16}")
 _BUSY_SECONDS = 10.0
@@ -31,6 +33,23 @@ _CURSOR_DIGITS = 18
 def seconds(span: timedelta) -> int:
     """Whole seconds of a duration."""
     return span // timedelta(seconds=1)
+
+
+def local(instant: int, zone: ZoneInfo) -> datetime:
+    """The instant as clocks of the zone show it, with its offset instead of the zone.
+
+    Two datetimes of one ZoneInfo compare by what the clock shows, which puts the second pass of a
+    repeated hour beside the first; with offsets they compare and subtract as what they are.
+    """
+    shown = datetime.fromtimestamp(instant, zone)
+    offset = shown.utcoffset()
+    assert offset is not None
+    return shown.replace(tzinfo=_fixed(offset), fold=0)
+
+
+@lru_cache(maxsize=256)
+def _fixed(offset: timedelta) -> timezone:
+    return timezone(offset)
 
 
 def not_found(what: str) -> NoReturn:
