@@ -44,10 +44,8 @@ def dumps(value: Any) -> bytes:
 
 def _deeper_than_allowed(data: bytes) -> bool:
     # No loop in Python: strings go, brackets become steps up and down, and the sum is watched.
-    if b"\\\\" in data:
-        data = data.replace(b"\\\\", b"")
-    if b'\\"' in data:
-        data = data.replace(b'\\"', b"")
+    if b"\\" in data:  # looking for one byte is ten times faster than for two, and mostly enough
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     data = data.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     data = _STRING.sub(b"", data)
     if len(data) < _SMALL:
