@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -52,8 +53,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def clinic(clock: Clock) -> Clinic:
-    return small_clinic(clock=clock)
+def clinic(clock: Clock) -> Iterator[Clinic]:
+    with small_clinic(clock=clock) as clinic:
+        yield clinic
+
+
+@pytest.fixture
+def empty(clock: Clock) -> Iterator[Clinic]:
+    with Clinic(clock=clock) as clinic:
+        yield clinic
 
 
 def free(clinic: Clinic, kind: str = "visit", who: str = "ann", **more: object) -> list[str]:
@@ -498,8 +506,8 @@ def test_a_write_inside_another_fails_alone(clinic: Clinic) -> None:
     assert "12:00" in free(clinic)
 
 
-def test_a_transition_day_in_the_clinic(clock: Clock) -> None:
-    clinic = Clinic(clock=clock)
+def test_a_transition_day_in_the_clinic(empty: Clinic) -> None:
+    clinic = empty
     clinic.add_location(Location("ny", "New York", "America/New_York"))
     clinic.add_practitioner(Practitioner("night", "Dr. Night"))
     clinic.set_hours("night", "ny", (WeeklyHours(6, time(0), time(4)),))

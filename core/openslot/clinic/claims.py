@@ -183,9 +183,9 @@ class Claims(Openings):
             )
             if group:
                 return tuple(row["resource"] for row in group)
-        rooms = self._free_rooms(
-            position, self._room_times(position.type, *position.occupied, None)
-        )
+        location = position.schedule.location
+        times = self._room_times(position.type, location, *position.occupied, None)
+        rooms = self._free_rooms(position, times or {})
         if rooms is not None:
             return rooms
         if self.enforces_conflicts:

@@ -148,7 +148,7 @@ class Openings(People):
         claim = self._one("SELECT marker FROM block WHERE opening = ?", (position.id,))
         low, high = position.occupied
         taken = self._taken(position.schedule.practitioner, low, high, None)
-        rooms = self._room_times(position.type, low, high, None)
+        rooms = self._room_times(position.type, position.schedule.location, low, high, None)
         status, left = self._status(position, taken, rooms)
         return Opening(
             self._slot(position, status, left, None),
@@ -175,9 +175,9 @@ class Openings(People):
             low, high = start - rules.before, end + rules.duration + rules.after
             taken = self._taken(schedule.practitioner, low, high, ignored)
             rooms = (
-                {}
+                None
                 if visit_mode not in (None, VisitMode.IN_PERSON)
-                else self._room_times(type, low, high, ignored)
+                else self._room_times(type, schedule.location, low, high, ignored)
             )
             busy = [(t.start, t.stop) for t in taken]
             if include_taken:
@@ -203,7 +203,7 @@ class Openings(People):
                 yield Opening(slot, noted.get(slot.id, 1), markers.get(slot.id))
 
     def _status(
-        self, position: Position, taken: list[_Taken], rooms: dict[str, list[_Taken]]
+        self, position: Position, taken: list[_Taken], rooms: dict[str, list[_Taken]] | None
     ) -> tuple[SlotStatus, int]:
         """(status, places left) of a position, by what overlaps it."""
         share = position.share
@@ -212,7 +212,8 @@ class Openings(People):
         if others or left <= 0:
             held = all(t.held for t in others or taken)
             return SlotStatus.BUSY_TENTATIVE if held else SlotStatus.BUSY, position.type.capacity
-        if rooms and left == position.type.capacity and self._free_rooms(position, rooms) is None:
+        alone = left == position.type.capacity  # whoever joins a group goes where the group is
+        if alone and rooms is not None and self._free_rooms(position, rooms) is None:
             return SlotStatus.BUSY, position.type.capacity
         return SlotStatus.FREE, left
 
@@ -236,23 +237,28 @@ class Openings(People):
                         return rest
             return None
 
-        here = {
-            row["id"]
-            for row in self._all(
-                "SELECT id FROM resource WHERE active AND (location IS NULL OR location = ?)",
-                (position.schedule.location,),
-            )
-        }
-        groups = [[room for room in group if room in here] for group in groups]
         return choose(0, ())
 
     def _room_times(
-        self, type: VisitType, low: int, high: int, ignored: str | None
-    ) -> dict[str, list[_Taken]]:
-        if VisitMode.IN_PERSON not in type.visit_modes:
-            return {}
-        rooms = {room for group in type.needs for room in group}
-        return {room: self._taken(room, low, high, ignored) for room in sorted(rooms)}
+        self, type: VisitType, location: str, low: int, high: int, ignored: str | None
+    ) -> dict[str, list[_Taken]] | None:
+        """What takes the time of each room or device that the type may use at the location.
+
+        None where it needs none.
+        """
+        if not type.needs or VisitMode.IN_PERSON not in type.visit_modes:
+            return None
+        wanted = {room for group in type.needs for room in group}
+        here = self._all(
+            "SELECT id FROM resource WHERE active AND (location IS NULL OR location = ?) "
+            "ORDER BY id",
+            (location,),
+        )
+        return {
+            row["id"]: self._taken(row["id"], low, high, ignored)
+            for row in here
+            if row["id"] in wanted
+        }
 
     def _taken(self, resource: str, low: int, high: int, ignored: str | None) -> list[_Taken]:
         """What takes time of the resource in (low, high), by start; expired holds do not."""

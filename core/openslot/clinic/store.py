@@ -35,6 +35,13 @@ def seconds(span: timedelta) -> int:
     return span // timedelta(seconds=1)
 
 
+def _not_a_clinic(error: sqlite3.Error) -> ConfigError:
+    return ConfigError(
+        "the clinic's database cannot be opened: give the path of a file that OpenSlot "
+        f"created and that this user may write, or one that does not exist yet ({error})"
+    )
+
+
 def local(instant: int, zone: ZoneInfo) -> datetime:
     """The instant as clocks of the zone show it, with its offset instead of the zone.
 
@@ -77,6 +84,9 @@ class Store:
             self._db = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise _not_a_clinic(error) from error
+        try:
             self._db.row_factory = sqlite3.Row
             self._write_ahead()
             # A booking that was confirmed on the phone survives a power cut.
@@ -84,11 +94,12 @@ class Store:
             self._db.execute("PRAGMA foreign_keys = ON")
             with self.transaction(tidy=False):
                 self._prepare(manners)
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(
-                "the clinic's database cannot be opened: give the path of a file that OpenSlot "
-                f"created and that this user may write, or one that does not exist yet ({error})"
-            ) from error
+        except sqlite3.Error as error:
+            self._db.close()
+            raise _not_a_clinic(error) from error
+        except BaseException:
+            self._db.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
