@@ -282,7 +282,7 @@ async def test_a_rotating_refresh_token_survives_the_process(tmp_path: Path) -> 
 
 
 async def test_a_refresh_token_that_is_not_rotated_is_kept() -> None:
-    authority, clock = Authority(), Clock()
+    authority, clock = Authority(rotate=True), Clock()
     async with serving(authority.answer) as server:
         auth = OAuth2RefreshToken(
             f"{server.url}/token", "me", SECRET, SecretStr("first"), store=MemoryTokenStore()
@@ -290,7 +290,9 @@ async def test_a_refresh_token_that_is_not_rotated_is_kept() -> None:
         async with vendor(server.url, auth=auth, clock=clock) as connector:
             for _ in range(3):
                 await connector.read("data")
+                authority.rotate = False  # from now on the second one stays
                 clock.pass_(4000)
+    assert authority.complaints == []
     assert len(authority.issued) == 3
 
 

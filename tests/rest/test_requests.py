@@ -7,6 +7,7 @@ import gzip
 import logging
 import socket
 import time
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -456,9 +457,13 @@ async def test_gzip_is_unpacked_and_a_bomb_is_not() -> None:
     other = reply(raw=b"xx", Content_Encoding="br")
     async with serving([good, bomb, cut, other]) as server, vendor(server.url) as connector:
         assert (await connector.read("x")).json() == {"a": 1}
+        tracemalloc.start()
         for says in ("more than", "broke its packed answer off", "not asked for"):
             with pytest.raises(BadResponse, match=says):
                 await connector.read("x")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 30_000_000
 
 
 async def test_form_and_content_and_own_headers() -> None:

@@ -180,7 +180,7 @@ class RestConnector(Connector):
             if reply.status // 100 == 2 or reply.status in also:
                 return reply
             error, refused = judge(self.error_table, reply)
-            if refused and not write.doubtful:
+            if refused:
                 if isinstance(error, RateLimited | Unavailable):
                     raise Again(error, after=_asked(error))
                 raise error
