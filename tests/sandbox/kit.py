@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from openslot.clinic.synthetic import fill
 from openslot.testing.sandbox import SandboxClock
 from openslot_connectors.fhir.sandbox import Sandbox
 
@@ -79,6 +80,7 @@ def busy(slot: Any, marker: str | None = None) -> dict[str, Any]:
 def running(**options: Any) -> Iterator[Server]:
     """A sandbox that runs until the generator is closed."""
     options.setdefault("clock", SandboxClock(NOW))
+    options.setdefault("populate", lambda clinic: fill(clinic, patients=12, days=7))
     sandbox = Sandbox(**options)
     try:
         with sandbox.serve() as url, httpx.Client(base_url=url, timeout=10) as client:

@@ -146,7 +146,9 @@ def test_the_self_link_says_what_was_applied(reading: Server) -> None:
     assert "mood" not in link
     assert found["entry"][-1]["search"]["mode"] == "outcome"
     strict = reading.client.get(
-        "/Slot", params={"mood": "sunny"}, headers={"prefer": "handling=strict"}
+        "/Slot",
+        params={"start": "2027-03-15", "mood": "sunny"},
+        headers={"prefer": "handling=strict"},
     )
     assert strict.status_code == 400
 

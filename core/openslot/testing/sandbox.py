@@ -272,7 +272,7 @@ class Sandbox(ABC):
             return self._control(request)
         if isinstance(self.auth, TokenServer) and request.path == TOKEN_PATH:
             return self._token(request, self.auth)
-        if not request.path.startswith(self.base_path + "/"):
+        if not (request.path + "/").startswith(self.base_path + "/"):
             return Answer(404, {"error": f"everything here lies below {self.base_path}/"})
         request = replace(
             request,

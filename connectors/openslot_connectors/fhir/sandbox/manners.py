@@ -32,5 +32,7 @@ class FhirManners(Manners):
     """False: a transaction is carried out entry by entry, and what went through stays."""
     unknown_parameters: str = "ignore"
     """What a parameter that is not understood does: ignore, empty (no results), or refuse."""
+    days_ahead: int = 60
+    """How many days of Slots a search sees that names no end."""
     total: bool = True
     """Whether a search says how many there are in all."""

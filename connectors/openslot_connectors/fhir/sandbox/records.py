@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS fhir_record (
     id TEXT NOT NULL,
     shift INTEGER NOT NULL,
     shown_free INTEGER NOT NULL,
-    updated INTEGER NOT NULL,
+    updated INTEGER,
     document TEXT NOT NULL,
     PRIMARY KEY (type, id)
 ) WITHOUT ROWID
@@ -69,6 +69,15 @@ class Records:
 
     def put(self, type: str, id: str, record: Record) -> None:
         """Write a record, updated now."""
+        self._write(type, id, replace(record, updated=self._clinic.clock.now()))
+
+    def shift(self, type: str, id: str, by: int, *, shown_free: bool | None = None) -> None:
+        """Count a version up or down, and say how a Slot is shown: nothing that clients see."""
+        known = self.get(type, id)
+        shown = known.shown_free if shown_free is None else shown_free
+        self._write(type, id, replace(known, shift=known.shift + by, shown_free=shown))
+
+    def _write(self, type: str, id: str, record: Record) -> None:
         self._clinic.execute(
             "INSERT OR REPLACE INTO fhir_record VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -76,19 +85,12 @@ class Records:
                 id,
                 record.shift,
                 int(record.shown_free),
-                int(self._clinic.clock.now().timestamp()),
+                int(record.updated.timestamp()) if record.updated else None,
                 json.dumps(record.document, ensure_ascii=False),
             ),
         )
 
-    def shift(self, type: str, id: str, by: int, *, shown_free: bool | None = None) -> None:
-        """Count a version up or down, and say how a Slot is shown."""
-        known = self.get(type, id)
-        shown = known.shown_free if shown_free is None else shown_free
-        self.put(type, id, replace(known, shift=known.shift + by, shown_free=shown))
 
-
-def _record(shift: int, shown_free: int, updated: int, document: str) -> Record:
-    return Record(
-        shift, bool(shown_free), datetime.fromtimestamp(updated, UTC), json.loads(document)
-    )
+def _record(shift: int, shown_free: int, updated: int | None, document: str) -> Record:
+    when = None if updated is None else datetime.fromtimestamp(updated, UTC)
+    return Record(shift, bool(shown_free), when, json.loads(document))

@@ -30,8 +30,6 @@ from openslot_connectors.fhir.sandbox.wire import Doc, Problem, parse_instant, r
 __all__ = ["Slots", "marker_of"]
 
 STATUSES = frozenset(s.value for s in SlotStatus)
-UNASKED = timedelta(days=365)
-"""How far a search looks that names no end."""
 CHUNK = timedelta(hours=8)
 """How much is looked up first: a page is rarely longer."""
 
@@ -83,9 +81,10 @@ class Slots(Resource):
         return self._render([self.clinic.opening(id)])[0]
 
     def find(self, criteria: Sequence[Criterion], since: int | None = None) -> Iterator[Doc]:
-        """The openings that start in the window asked for; without one, from now for a year."""
+        """The openings that start in the window asked for, from now on where it has no start."""
         now = self.clinic.clock.now()
-        window = window_of(criteria, "start", self.context.zone, now, UNASKED)
+        ahead = timedelta(days=self.context.manners.days_ahead)
+        window = window_of(criteria, "start", self.context.zone, now, ahead)
         if window is None:
             return
         if ids := values_of(criteria, "_id"):
