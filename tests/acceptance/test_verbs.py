@@ -169,7 +169,7 @@ def never_without(target: Target, patient: str) -> Iterator[list[int]]:
     done = threading.Event()
 
     def look() -> None:
-        while not done.is_set():
+        while not done.wait(0.005):
             counts.append(len(target.standing(patient=patient)))
 
     watch = threading.Thread(target=look)
