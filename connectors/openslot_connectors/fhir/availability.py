@@ -10,7 +10,7 @@ from openslot.model import Listing, Missing, MissingWhat, Slot, SlotQuery
 from openslot.rest import path
 from openslot_connectors.fhir.profile import Schedules, SlotScope
 from openslot_connectors.fhir.reference import Raw, comma_list, search_value
-from openslot_connectors.fhir.search import Found, missing_of
+from openslot_connectors.fhir.search import Found
 from openslot_connectors.fhir.slots import Schedule, SlotReader, schedule_from
 
 if TYPE_CHECKING:
@@ -105,8 +105,11 @@ async def find_slots(fhir: FhirConnector, query: SlotQuery) -> Listing[Slot]:
     for filters in _searches(fhir, query, wanted):
         found = await fhir.searcher.windowed("Slot", "start", query.window, filters)
         missing += found.missing
-        await _resolve(fhir, query, reader, found, missing)
         reader.read(found.matches)
+        await _resolve(fhir, reader, found, missing)
+    if profile.schedules is Schedules.INCLUDE and (query.practitioners or query.locations):
+        chosen = _wanted(reader.schedules, query, missing)
+        reader.slots = {i: s for i, s in reader.slots.items() if s.schedule in chosen}
     slots = sorted(reader.slots.values(), key=lambda s: s.start)
     missing += reader.missing.values()
     return Listing(tuple(slots), tuple(dict.fromkeys(missing)), as_of, fhir.info.name)
@@ -160,23 +163,14 @@ def _searches(
 
 
 async def _resolve(
-    fhir: FhirConnector,
-    query: SlotQuery,
-    reader: SlotReader,
-    found: Found,
-    missing: list[Missing],
+    fhir: FhirConnector, reader: SlotReader, found: Found, missing: list[Missing]
 ) -> None:
-    """Read the Schedules that the Slots name and that are not known yet."""
-    known = dict(reader.schedules)
-    known |= fhir.schedules.understood(found.included, missing)
-    reader.schedules = known
-    unknown = sorted(reader.unknown_schedules(found.matches))
-    if reader.wanted is not None:
-        return  # a Slot of a Schedule that was not asked for is no part of the answer
-    for id_ in unknown[:_MOST_SINGLE_READS]:
+    """Read the Schedules that Slots wait for, in the answer itself or one by one."""
+    known = fhir.schedules.understood(found.included, missing)
+    failed: dict[str, str] = {}
+    for id_ in [i for i in reader.unknown if i not in known][:_MOST_SINGLE_READS]:
         try:
             known[id_] = await fhir.schedules.one(id_)
         except OpenSlotError as error:
-            missing.append(missing_of(error, id_))
-    if fhir.profile.schedules is Schedules.INCLUDE and (query.practitioners or query.locations):
-        reader.wanted = _wanted(known, query, missing)
+            failed[id_] = error.message
+    reader.learn(known, failed)

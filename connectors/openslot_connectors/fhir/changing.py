@@ -1,4 +1,4 @@
-"""Changing an Appointment that stands: cancel, update, move. Nothing that we do not understand is lost.
+"""Changing an Appointment that stands: cancel, update, move; what we do not understand stays.
 
 A change is made to the whole resource as it was just read, under its version: a PUT with If-Match,
 or, where the profile says so, a JSON Patch that tests the version first. A change that another

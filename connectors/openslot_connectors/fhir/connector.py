@@ -73,14 +73,14 @@ __all__ = ["FhirConnector", "FhirR4Connector"]
 
 
 class FhirConnector(RestConnector):
-    """Speaks FHIR to one server in its profile's way; a vendor's connector names another profile."""
+    """Speaks FHIR to one server in its profile's way; a vendor's connector has its own profile."""
 
     Settings: ClassVar[type[Any]] = FhirSettings
     error_table: ClassVar[Mapping[int, ErrorRule]] = ERROR_TABLE
     media_type: ClassVar[str] = "application/fhir+json"
     profile: FhirProfile = GENERIC_R4
 
-    settings: FhirSettings
+    settings: FhirSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class FhirConnector(RestConnector):
         return await availability.find_slots(self, query)
 
     async def hold(self, request: HoldRequest) -> Hold:
-        """Mark the Slot as `busy-tentative`, where the settings allow it. Raises SlotTaken, Stale."""
+        """Mark the Slot as `busy-tentative`, if the settings allow it. Raises SlotTaken, Stale."""
         self.require("hold")
         if request.slot.id is None:
             raise Stale("the slot has no id at this server; search again", sent=False)

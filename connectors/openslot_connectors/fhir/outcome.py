@@ -100,11 +100,9 @@ def meaning(
     if "not-supported" in codes:
         return Unsupported("the server does not support that")
     if codes and status in (400, 422):
+        named = f" ({', '.join(sorted(codes & _KNOWN))})" if codes & _KNOWN else ""
         return Rejected(
-            "the server does not accept the request"
-            + (
-                f" ({', '.join(sorted(c for c in codes if c in _KNOWN))})" if codes & _KNOWN else ""
-            ),
+            f"the server does not accept the request{named}",
             reason=RejectedReason.POLICY,
             fields=paths,
         )
@@ -113,22 +111,8 @@ def meaning(
 
 _VERSION = frozenset({409, 412, 423, 424})
 _KNOWN = frozenset(
-    [
-        "invalid",
-        "structure",
-        "required",
-        "value",
-        "invariant",
-        "code-invalid",
-        "extension",
-        "processing",
-        "too-long",
-        "multiple-matches",
-        "too-costly",
-        "incomplete",
-        "informational",
-        "exception",
-    ]
+    {"invalid", "structure", "value", "invariant", "code-invalid", "extension", "processing"}
+    | {"too-long", "multiple-matches", "too-costly", "incomplete", "informational", "exception"}
 )
 
 ERROR_TABLE: Mapping[int, ErrorRule] = dict.fromkeys(

@@ -9,9 +9,25 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from openslot.connector import ProbeReport
-from openslot.errors import ConfigError, NotFound, OpenSlotError
-from openslot.model import Missing, MissingWhat, Patient, PatientQuery
-from openslot.model.people import ContactPoint, ContactSystem, HumanName
+from openslot.errors import (
+    AskAgain,
+    ConfigError,
+    NotFound,
+    OpenSlotError,
+    OutcomeUnknown,
+    SetupError,
+)
+from openslot.model import (
+    ContactPoint,
+    ContactSystem,
+    HumanName,
+    Missing,
+    MissingWhat,
+    Patient,
+    PatientQuery,
+    SlotQuery,
+    Window,
+)
 from openslot.rest import path
 from openslot_connectors.fhir.appointments import fhir_instant
 from openslot_connectors.fhir.booking import written
@@ -42,6 +58,7 @@ _NEEDS: tuple[tuple[str, str, frozenset[str]], ...] = (
     ("list_appointment_types", "HealthcareService", frozenset({"search-type"})),
 )
 _RACERS = 8
+_PROBE = "urn:openslot:probe"
 
 
 async def probe(fhir: FhirConnector) -> ProbeReport:
@@ -112,17 +129,56 @@ def _dicts(value: Any) -> list[Raw]:
 
 
 async def write_probe(fhir: FhirConnector) -> tuple[str, ...]:
-    """Write a Slot of our own, years ahead and never free, and race for it.
+    """Race for a Slot: one of our own, years ahead and never free, or one that is lent.
 
-    The Slot is deleted at the end, or marked entered-in-error where it cannot be.
+    Our own is deleted at the end, or marked entered-in-error where it cannot be; where Slots cannot
+    be created, a free one is changed and left as it was found.
     """
+    try:
+        id_ = await _own_slot(fhir)
+        lent = None
+    except (SetupError, AskAgain):
+        lent = await _lent_slot(fhir)
+        if lent is None:
+            return ("there is no free Slot to try, and none can be created",)
+        id_ = lent
+    findings = []
+    found, version = await fhir.claims.read(id_)
+    busy = {**found, "status": "busy-unavailable"}
+    marked = {
+        **busy,
+        "identifier": [*found.get("identifier", []), {"system": _PROBE, "value": uuid4().hex}],
+    }
+    try:
+        results = await asyncio.gather(*(_racer(fhir, marked, version) for _ in range(_RACERS)))
+        winners = sum(results)
+        after, now = await fhir.claims.read(id_)
+        stale = now != version and await _racer(fhir, marked, version)
+        if winners == 1 and not stale:
+            findings.append(f"If-Match is enforced: of {_RACERS} PUTs at once one went through")
+        else:
+            late = "accepted" if stale else "refused"
+            findings.append(
+                f"If-Match is not enforced ({winners} of {_RACERS} PUTs at once went through,"
+                f" a stale one was {late}): set enforces_if_match = false"
+            )
+            fhir.distrust_if_match()
+        kept = any(i.get("system") == _PROBE for i in _dicts(after.get("identifier")))
+        findings.append(
+            "Slot.identifier is kept" if kept else "Slot.identifier is lost: claims leave no mark"
+        )
+    finally:
+        findings.append(await _tidy(fhir, id_, found if lent else None))
+    return tuple(findings)
+
+
+async def _own_slot(fhir: FhirConnector) -> str:
     schedules, _ = await fhir.schedules.read()
     if not schedules:
-        return ("there is no Schedule to try a Slot on",)
+        raise NotFound("there is no Schedule to put a Slot on", sent=False)
     start = fhir.clock.now() + timedelta(days=1500)
     slot: Raw = {
         "resourceType": "Slot",
-        "identifier": [{"system": "urn:openslot:probe", "value": uuid4().hex}],
         "schedule": {"reference": f"Schedule/{next(iter(schedules))}"},
         "status": "busy-unavailable",
         "start": fhir_instant(start),
@@ -135,62 +191,44 @@ async def write_probe(fhir: FhirConnector) -> tuple[str, ...]:
     )
     _, id_ = written(fhir, reply, "Slot")
     if id_ is None:
-        return ("the server did not say under which id it created a Slot",)
-    findings = []
-    try:
-        raw, version = await fhir.claims.read(id_)
-        results = await asyncio.gather(*(_racer(fhir, raw, version, n) for n in range(_RACERS)))
-        winners = sum(results)
-        _, now = await fhir.claims.read(id_)
-        stale = now != version and await _racer(fhir, raw, version, _RACERS)
-        if winners == 1 and not stale:
-            findings.append("If-Match is enforced: of 8 PUTs at once one went through")
-        else:
-            findings.append(
-                f"If-Match is not enforced ({winners} of {_RACERS} PUTs at once went through, a"
-                f" stale one was {'accepted' if stale else 'refused'}): set enforces_if_match = false"
-            )
-            fhir.distrust_if_match()
-        raw, _ = await fhir.claims.read(id_)
-        kept = any(i.get("system") == "urn:openslot:probe" for i in _dicts(raw.get("identifier")))
-        findings.append(
-            "Slot.identifier is kept" if kept else "Slot.identifier is lost: claims leave no mark"
-        )
-    finally:
-        findings.append(await _tidy(fhir, id_))
-    return tuple(findings)
+        raise OutcomeUnknown("the server did not say under which id it created a Slot")
+    return id_
 
 
-async def _racer(fhir: FhirConnector, raw: Raw, version: str, number: int) -> bool:
+async def _lent_slot(fhir: FhirConnector) -> str | None:
+    now = fhir.clock.now()
+    for days in (1, 7, 30):
+        found = await fhir.find_slots(SlotQuery(Window(now, now + timedelta(days=days))))
+        if found.items:
+            return found.items[-1].id
+    return None
+
+
+async def _racer(fhir: FhirConnector, changed: Raw, version: str) -> bool:
     try:
-        await fhir.write(
-            "PUT",
-            path("Slot", str(raw["id"])),
-            step="probe: change slot",
-            json={**raw, "comment": f"written by a test of this server, {number}"},
-            headers={**fhir.profile.headers, "If-Match": fhir.profile.if_match.of(version)},
-        )
+        await _put(fhir, changed, version, step="probe: change slot")
     except OpenSlotError:
         return False
     return True
 
 
-async def _tidy(fhir: FhirConnector, id_: str) -> str:
+async def _put(fhir: FhirConnector, slot: Raw, version: str, *, step: str) -> None:
+    headers = {**fhir.profile.headers, "If-Match": fhir.profile.if_match.of(version)}
+    await fhir.write("PUT", path("Slot", str(slot["id"])), step=step, json=slot, headers=headers)
+
+
+async def _tidy(fhir: FhirConnector, id_: str, found: Raw | None) -> str:
+    if found is not None:
+        _, version = await fhir.claims.read(id_)
+        await _put(fhir, found, version, step="probe: restore slot")
+        return "the Slot that was tried is as it was found"
     try:
         await fhir.write(
             "DELETE", path("Slot", id_), step="probe: delete slot", headers=fhir.profile.headers
         )
-    except NotFound:
-        return "the Slot of this test is gone"
     except OpenSlotError:
         raw, version = await fhir.claims.read(id_)
-        await fhir.write(
-            "PUT",
-            path("Slot", id_),
-            step="probe: void slot",
-            json={**raw, "status": "entered-in-error"},
-            headers={**fhir.profile.headers, "If-Match": fhir.profile.if_match.of(version)},
-        )
+        await _put(fhir, {**raw, "status": "entered-in-error"}, version, step="probe: void slot")
         return "the Slot of this test cannot be deleted and is marked entered-in-error"
     return "the Slot of this test was deleted"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
-from openslot.errors import BadResponse, OpenSlotError, TryLater
+from openslot.errors import BadResponse, TryLater
 from openslot.model import Missing, MissingWhat, Window
 from openslot.rest import Reply, query
 from openslot_connectors.fhir.appointments import fhir_instant
@@ -30,6 +30,7 @@ Filters = Mapping[str, "str | Sequence[str]"]
 
 _MOST_SEARCHES = 64
 """Searches that one windowed search may come to, halving included."""
+_CUT = "the server gave fewer entries than it has, and no next link"
 _SHORTEST = timedelta(minutes=1)
 
 
@@ -117,9 +118,7 @@ class Searcher:
         """As `search`, with a doubt about its end reported as missing."""
         found = await self.search(type_, filters, post=post)
         if found.cut:
-            found.missing.append(
-                _page("the server gave fewer entries than it has, and no next link")
-            )
+            found.missing.append(_page(_CUT))
         return found
 
     async def windowed(self, type_: str, parameter: str, window: Window, filters: Filters) -> Found:
@@ -146,9 +145,7 @@ class Searcher:
             if not part.cut:
                 continue
             if piece.length <= _SHORTEST:
-                found.missing.append(
-                    _page("the server gave fewer entries than it has, and no next link")
-                )
+                found.missing.append(_page(_CUT))
                 continue
             middle = (piece.start + piece.length / 2).astimezone(UTC).replace(microsecond=0)
             todo += [Window(middle, piece.end), Window(piece.start, middle)]
@@ -173,8 +170,3 @@ class Searcher:
 
 def _page(why: str) -> Missing:
     return Missing(MissingWhat.PAGE, why)
-
-
-def missing_of(error: OpenSlotError, id_: str) -> Missing:
-    """A resource that could not be read, as an entry of what is missing."""
-    return Missing(MissingWhat.RESOURCE, error.message, id=id_)

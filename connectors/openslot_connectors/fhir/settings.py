@@ -144,9 +144,9 @@ class FhirSettings(RestSettings):
     """Whether the server refuses a PUT under an old version; `openslot doctor --write-probe` on a
     test practice shows it."""
     rolls_back: bool = False
-    """Whether the server is known to undo a failed transaction Bundle. Several that say so do not."""
+    """Whether the server undoes a failed transaction Bundle; not all that take one do."""
     holds: bool = False
-    """Whether slots may be held as `busy-tentative`, which other users of the server must respect."""
+    """Whether slots may be held as `busy-tentative`, which all users of the server must respect."""
     hold_seconds: int = Field(default=300, ge=10, le=3600)
     """How long a hold is meant to last; we give it back, the server knows no expiry."""
     patient_search: PatientSearch | None = None

@@ -5,15 +5,14 @@ FHIR R4 Slot and Schedule. A Slot that cannot be understood becomes an entry und
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from openslot.model import Missing, MissingWhat, Resource, ResourceKind, Slot, SlotStatus, Window
 from openslot_connectors.fhir.reference import (
     Raw,
-    code_token,
     concept_tokens,
     id_of,
     reference_parts,
@@ -45,7 +44,7 @@ class Schedule:
 
 
 def instant(value: Any) -> datetime:
-    """A FHIR instant or full dateTime. Raises ValueError for a date only, or a time without offset."""
+    """A FHIR instant or full dateTime. Raises ValueError for a date, or a time without offset."""
     if not isinstance(value, str):
         raise ValueError("not a time")
     parsed = datetime.fromisoformat(value)
@@ -99,48 +98,11 @@ def schedule_from(raw: Raw, base_url: str) -> Schedule:
     return Schedule(id_, resources, location, tuple(types), raw.get("active") is not False)
 
 
-def _build(
-    start: datetime,
-    end: datetime,
-    id_: str,
-    schedule: Schedule,
-    type_: str | None,
-    as_of: datetime,
-    source: str,
-) -> Slot:
-    # Slot(...) spends most of its time in the frozen __init__; a page of a thousand is built by
-    # the slots' own descriptors, its span checked by the caller. A test holds the two equal.
-    slot = _new(Slot)
-    _start(slot, start)
-    _end(slot, end)
-    _id(slot, id_)
-    _schedule(slot, schedule.id)
-    _resources(slot, schedule.resources)
-    _location(slot, schedule.location)
-    _type(slot, type_)
-    _mode(slot, None)
-    _status(slot, SlotStatus.FREE)
-    _capacity(slot, 1)
-    _segments(slot, ())
-    _as_of(slot, as_of)
-    _source(slot, source)
-    _ref(slot, None)
-    _token(slot, None)
-    return slot
-
-
-_new = object.__new__
-
-
-def _setter(name: str) -> Any:
-    return Slot.__dict__[name].__set__
-
-
-_start, _end, _id, _schedule = (_setter(n) for n in ("start", "end", "id", "schedule"))
-_resources, _location, _type = (_setter(n) for n in ("resources", "location", "appointment_type"))
-_mode, _status, _capacity = (_setter(n) for n in ("visit_mode", "status", "capacity"))
-_segments, _as_of, _source = (_setter(n) for n in ("segments", "as_of", "source"))
-_ref, _token = (_setter(n) for n in ("ref", "token"))
+# Slot(...) spends most of its time in the frozen __init__. A page of a thousand is built by the
+# slots' own descriptors instead, in the order of the fields; a test holds the two ways equal.
+_SETTERS: tuple[Callable[[Slot, Any], None], ...] = tuple(
+    Slot.__dict__[field.name].__set__ for field in fields(Slot)
+)
 
 
 class SlotReader:
@@ -158,7 +120,7 @@ class SlotReader:
         base_url: str,
     ) -> None:
         self.window = window
-        self.schedules = schedules
+        self.schedules = dict(schedules)
         self.wanted = wanted
         self.wanted_type = wanted_type
         self.as_of = as_of
@@ -167,6 +129,8 @@ class SlotReader:
         self.slots: dict[str, Slot] = {}
         self.missing: dict[tuple[str | None, str | None, str], Missing] = {}
         self._refs: dict[str, str | None] = {}
+        self._waiting: dict[str, list[Raw]] = {}
+        self._single: dict[tuple[str, str], tuple[str | None, bool]] = {}
 
     def schedule_id(self, reference: str) -> str | None:
         """The Schedule that a reference names."""
@@ -176,95 +140,118 @@ class SlotReader:
             self._refs[reference] = parts[1] if parts and known else None
         return self._refs[reference]
 
-    def unknown_schedules(self, resources: Iterable[Raw]) -> set[str]:
-        """The Schedules that these Slots name and that have not been read."""
-        references = set()
-        for raw in resources:
-            try:
-                references.add(raw["schedule"]["reference"])
-            except (KeyError, TypeError):
-                continue  # `read` reports it
-        ids = {self.schedule_id(r) for r in references if isinstance(r, str)}
-        return {i for i in ids if i is not None and i not in self.schedules}
+    def learn(self, schedules: Mapping[str, Schedule], failed: Mapping[str, str]) -> None:
+        """Take in Schedules, and the Slots that waited for them; those of others are missing."""
+        self.schedules |= schedules
+        waiting, self._waiting = self._waiting, {}
+        for name, resources in waiting.items():
+            if name in self.schedules:
+                self.read(resources)
+            else:
+                key = (name, "Schedule", "")
+                why = failed.get(name, "a Schedule that Slots belong to could not be read")
+                self.missing[key] = Missing(MissingWhat.RESOURCE, why, id=name)
+
+    @property
+    def unknown(self) -> list[str]:
+        """The Schedules that Slots wait for."""
+        return sorted(self._waiting)
 
     def read(self, resources: Iterable[Raw]) -> None:
         """Take in one page's Slot resources."""
-        start_of, end_of = self.window.start, self.window.end
-        slots, schedules, refs = self.slots, self.schedules, self._refs
-        parse, as_of, source = datetime.fromisoformat, self.as_of, self.source
-        wanted, wanted_type = self.wanted, self.wanted_type
+        (
+            set_start, set_end, set_id, set_schedule, set_resources, set_location, set_type,
+            set_mode, set_status, set_capacity, set_segments, set_as_of, set_source, set_ref,
+            set_token,
+        ) = _SETTERS  # fmt: skip
+        new, parse, free = object.__new__, datetime.fromisoformat, SlotStatus.FREE
+        first, last = self.window.start, self.window.end
+        slots, schedules, refs, as_of, source = (
+            self.slots, self.schedules, self._refs, self.as_of, self.source,
+        )  # fmt: skip
+        wanted, types_of = self.wanted, self._types_of
         for raw in resources:
             try:
-                status = raw["status"]
-                if status != "free":
-                    if status not in _STATUSES:
+                if raw["status"] != "free":
+                    if raw["status"] not in _STATUSES:
                         self._miss(raw, "status", "a Slot with an unknown status")
                     continue
                 reference = raw["schedule"]["reference"]
-                id_ = refs[reference] if reference in refs else self.schedule_id(reference)
-                if id_ is None:
-                    self._miss(
-                        raw, "schedule", "a Slot whose schedule is no Schedule of this server"
-                    )
+                name = refs[reference] if reference in refs else self.schedule_id(reference)
+                if name is None:
+                    self._miss(raw, "schedule", "a Slot whose schedule is none of this server's")
                     continue
-                if wanted is not None and id_ not in wanted:
+                if wanted is not None and name not in wanted:
                     continue
-                start, end = parse(raw["start"]), parse(raw["end"])
+                start, end, id_ = parse(raw["start"]), parse(raw["end"]), raw["id"]
                 # Comparing refuses a naive time (a date, or no offset) with TypeError.
-                if not start_of <= start < end_of:
+                if not first <= start < last:
                     continue
                 if not start < end:
                     self._miss(raw, "end", "a Slot that does not end after it starts")
                     continue
-                slot_id = raw["id"]
             except (KeyError, TypeError, ValueError):
                 self._miss(raw, _fault(raw), "a Slot without a readable id, status, start or end")
                 continue
-            schedule = schedules.get(id_)
+            schedule = schedules.get(name)
             if schedule is None:
-                self._resource(id_)
+                self._waiting.setdefault(name, []).append(raw)
                 continue
             if not schedule.active or raw.get("overbooked") is True:
                 continue
             if "modifierExtension" in raw or "implicitRules" in raw:
-                self._miss(
-                    raw, "modifierExtension", "a Slot with a modifier that is not understood"
-                )
+                self._miss(raw, "modifierExtension", "a Slot with an unknown modifier")
                 continue
-            type_ = None
-            if "serviceType" in raw or "appointmentType" in raw or schedule.types:
-                types = _types(raw) or schedule.types
-                if wanted_type is not None:
-                    type_ = next((t for t in types if same_code(wanted_type, t)), None)
-                    if type_ is None and types:
-                        continue
-                elif len(types) == 1:
-                    type_ = types[0]
-            slots[slot_id] = _build(start, end, slot_id, schedule, type_, as_of, source)
+            type_, fits = types_of(raw, schedule)
+            if not fits:
+                continue
+            slot = new(Slot)
+            set_start(slot, start)
+            set_end(slot, end)
+            set_id(slot, id_)
+            set_schedule(slot, schedule.id)
+            set_resources(slot, schedule.resources)
+            set_location(slot, schedule.location)
+            set_type(slot, type_)
+            set_mode(slot, None)
+            set_status(slot, free)
+            set_capacity(slot, 1)
+            set_segments(slot, ())
+            set_as_of(slot, as_of)
+            set_source(slot, source)
+            set_ref(slot, None)
+            set_token(slot, None)
+            slots[id_] = slot
 
-    def _resource(self, id_: str) -> None:
-        key = (id_, "Schedule", "")
-        self.missing[key] = Missing(
-            MissingWhat.RESOURCE, "a Schedule that Slots belong to could not be read", id=id_
-        )
+    def _types_of(self, raw: Raw, schedule: Schedule) -> tuple[str | None, bool]:
+        """What the Slot is for, and whether that is what was asked for.
+
+        A Slot that names no type is for what its Schedule names; where that names none, for any.
+        """
+        services: Any = raw.get("serviceType")
+        try:
+            # One coding of one type is what servers send, and a page repeats a few of them.
+            (concept,) = services
+            (coding,) = concept["coding"]
+            key = (coding["system"], coding["code"])
+            known = self._single.get(key)
+            if known is None:
+                known = self._single[key] = self._fit((f"{key[0]}|{key[1]}",))
+            return known
+        except (KeyError, TypeError, ValueError):
+            found = concept_tokens(services) or concept_tokens(raw.get("appointmentType"))
+            return self._fit(tuple(found) or schedule.types)
+
+    def _fit(self, types: tuple[str, ...]) -> tuple[str | None, bool]:
+        if self.wanted_type is not None and types:
+            found = next((t for t in types if same_code(self.wanted_type, t)), None)
+            return found, found is not None
+        return (types[0] if len(types) == 1 else None), True
 
     def _miss(self, raw: Any, member: str, why: str) -> None:
         id_ = id_of(raw) if isinstance(raw, dict) else None
         path = f"Slot.{member}"
         self.missing[(id_, path, why)] = Missing(MissingWhat.ENTRY, why, id=id_, path=path)
-
-
-def _types(raw: Raw) -> list[str] | tuple[str, ...]:
-    services = raw.get("serviceType")
-    if services is not None:
-        # One coding of one type is what servers send: the general way costs thrice as much.
-        if len(services) == 1 and len(codings := services[0].get("coding", ())) == 1:
-            token = code_token(codings[0])
-            return (token,) if token is not None else ()
-        found = concept_tokens(services)
-        if found:
-            return found
-    return concept_tokens(raw.get("appointmentType"))
 
 
 def _fault(raw: Any) -> str:

@@ -67,15 +67,16 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
-def _set_aside(copy: Any, locations: list[tuple[int | str, ...]]) -> bool:
+def _set_aside(copy: Raw, locations: list[tuple[int | str, ...]]) -> bool:
     removed = False
     for location in locations:
-        place = copy
+        place: Any = copy
         for part in location[:-1]:
-            if (isinstance(place, list) and isinstance(part, int) and part < len(place)) or (
-                isinstance(place, dict) and part in place
-            ):
+            # A location may name a step of the library's own between two members: passed over.
+            if isinstance(place, list) and isinstance(part, int):
                 place = place[part]
+            elif isinstance(place, dict):
+                place = place.get(part, place)
         if isinstance(place, dict) and place.pop(location[-1], None) is not None:
             removed = True
     return removed
