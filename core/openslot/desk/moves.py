@@ -129,6 +129,8 @@ class Moves:
             entry = await self.journal.advance(
                 entry, state, engine.now(), appointment=written.id if written else None
             )
+        elif entry.state is State.SENT:
+            entry = await self.journal.advance(entry, State.UNKNOWN, engine.now())
         pause = 0.05
         while True:
             record = await engine.read(
