@@ -254,6 +254,27 @@ async def test_a_refresh_has_to_fit_the_deadline() -> None:
     assert len(authority.issued) == 1
 
 
+async def test_a_loop_that_ends_in_mid_refresh_hands_it_over() -> None:
+    authority = Authority(delay=0.4)
+    async with serving(authority.answer) as server:
+
+        async def short() -> None:
+            auth = credentials(server.url)
+            async with vendor(server.url, auth=auth, clock=SystemClock()) as connector:
+                with call(seconds=0.2):
+                    await connector.read("data")
+
+        auth = credentials(server.url)
+        leader = asyncio.create_task(asyncio.to_thread(asyncio.run, short()))
+        while not server.got:
+            await asyncio.sleep(0.01)
+        async with vendor(server.url, auth=auth, clock=SystemClock()) as connector:
+            assert (await connector.read("data")).json() == "data"
+        with pytest.raises(DeadlineExceeded):
+            await leader
+    assert [g.target for g in server.got] == ["/token", "/token", "/data"]
+
+
 # refresh tokens and where they are kept
 
 

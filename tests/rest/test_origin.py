@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -153,6 +154,20 @@ def test_addresses_that_may_not(url: str, says: str) -> None:
 def test_origins_compare_with_their_default_port() -> None:
     assert Origin.of("https://a.example") == Origin.of("https://A.example:443/x")
     assert str(Origin.of("http://[::1]/")) == "http://[::1]:80"
+
+
+async def test_the_environment_sends_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with serving([reply()]) as other, serving([reply()]) as server:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, other.url)
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        async with vendor(server.url) as connector:
+            await connector.read("x")
+    assert other.got == []
+    assert "authorization" not in server.got[0].headers
 
 
 async def test_a_redirect_at_home_is_followed_with_the_credential() -> None:
