@@ -37,7 +37,7 @@ from openslot.model import (
     VisitMode,
 )
 
-__all__ = ["fill", "synthetic_clinic"]
+__all__ = ["fill", "synthetic_clinic", "synthetic_names"]
 
 _ONSETS = ("b", "br", "d", "dr", "f", "g", "gl", "k", "l", "m", "n", "p", "pr", "s", "t", "v", "z")
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "io", "ea")
@@ -104,6 +104,14 @@ def fill(
         first = start or clinic.clock.now().astimezone(ZoneInfo(zone)).date()
         if patients and days:
             _appointments(clinic, rng, first, days, patients)
+
+
+def synthetic_names(
+    seed: int = 1, *, practitioners: int = 3, patients: int = 50
+) -> tuple[str, ...]:
+    """The names, given and family, of everybody whom a clinic of this seed is filled with."""
+    rng = random.Random(seed)  # noqa: S311 (reproducible, not secret)
+    return (*_names(rng, practitioners), *_names(rng, patients))
 
 
 def _set_up(clinic: Clinic, rng: random.Random, zone: str, practitioners: int) -> None:
