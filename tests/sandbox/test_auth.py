@@ -6,13 +6,22 @@ import base64
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from openslot.testing.auth import JWT_BEARER, ApiKey, ClientCredentials, SmartBackend
+from openslot.registry import load_connector
+from openslot.testing.auth import (
+    JWT_BEARER,
+    ApiKey,
+    ClientCredentials,
+    NoAuth,
+    SmartBackend,
+)
+from openslot.testing.sandbox import SandboxClock
 from sandbox.kit import NOW, Server, running
 
 CLIENT = "sandbox-client"
@@ -192,7 +201,7 @@ def test_rs384_with_registered_keys() -> None:
 
 def test_client_credentials_as_basic_and_in_the_form() -> None:
     for server in running(auth=ClientCredentials()):
-        url = server.sandbox.settings(server.url)["token_url"]
+        url = server.sandbox.settings(server.url)["auth"]["token_url"]
         form = {"grant_type": "client_credentials", "scope": "system/Slot.rs"}
         good = {"client_id": CLIENT, "client_secret": "sandbox-secret"}
         assert httpx.post(url, data=form | good).status_code == 200
@@ -215,4 +224,16 @@ def test_a_static_key() -> None:
         assert server.client.get("/Patient/pat-1", headers=wrong).status_code == 401
         right = {"authorization": "Bearer k-1"}
         assert server.client.get("/Patient/pat-1", headers=right).status_code == 200
-        assert server.sandbox.settings(server.url)["token"] == "k-1"
+
+
+@pytest.mark.parametrize("auth", [NoAuth, ApiKey, ClientCredentials, SmartBackend])
+async def test_the_connector_gets_in_with_the_settings_that_the_sandbox_gives(auth: Any) -> None:
+    connector = load_connector("fhir-r4")
+    for server in running(auth=auth(), clock=SandboxClock()):
+        settings = connector.Settings.model_validate(server.sandbox.settings(server.url))
+        async with connector(settings, zone=ZoneInfo("America/New_York")) as practice:
+            found = await practice.list_practitioners()
+            assert [p.id for p in found] == ["dr-1", "dr-2", "dr-3"]
+            server.sandbox.auth.expire()
+            if auth is not ApiKey:
+                assert (await practice.list_locations()).complete

@@ -170,9 +170,7 @@ class TokenServer(SandboxAuth):
         self.prove(form, headers, token_url)
         if self._revoked:
             raise Refusal(401, "invalid_client", "the client's rights were revoked")
-        asked = frozenset(form.get("scope", "").split())
-        if not asked:
-            raise Refusal(400, "invalid_scope", "scope is missing")
+        asked = frozenset(form.get("scope", "").split()) or self.unasked()
         granted = frozenset(s for s in asked if self.may(s))
         if not granted:
             raise Refusal(400, "invalid_scope", "none of the scopes is allowed to this client")
@@ -186,6 +184,10 @@ class TokenServer(SandboxAuth):
             "expires_in": int(self.lifetime),
             "scope": " ".join(sorted(granted)),
         }
+
+    def unasked(self) -> frozenset[str]:
+        """The scopes of a client that names none (RFC 6749, 3.3). Raises Refusal."""
+        return self.scopes
 
     def may(self, scope: str) -> bool:
         """Whether the client may have this scope at all."""
@@ -273,6 +275,10 @@ class SmartBackend(TokenServer):
         key = ECKey.generate_key("P-384", {"kid": kid, "alg": "ES384", "use": "sig"})
         self.client_key = ClientKey(key.as_pem(private=True).decode(), kid, "ES384")
         return {"keys": [key.as_dict(private=False)]}
+
+    def unasked(self) -> frozenset[str]:
+        """SMART has every client name its scopes."""
+        raise Refusal(400, "invalid_scope", "scope is missing")
 
     def configuration(self, token_url: str) -> dict[str, Any]:
         """The document at .well-known/smart-configuration."""

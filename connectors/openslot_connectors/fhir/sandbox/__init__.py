@@ -38,21 +38,21 @@ class Sandbox(kit.Sandbox):
         settings: dict[str, Any] = {"base_url": url}
         match self.auth:
             case ApiKey(key=key):
-                settings |= {"auth": "bearer", "token": key}
+                settings["auth"] = {"kind": "key", "key": key}
             case ClientCredentials(client_id=client, client_secret=secret):
                 origin = url.removesuffix(self.base_path)
-                settings |= {
-                    "auth": "client_credentials",
+                settings["auth"] = {
+                    "kind": "client_credentials",
                     "client_id": client,
                     "client_secret": secret,
                     "token_url": origin + kit.TOKEN_PATH,
                 }
             case SmartBackend(client_id=client, client_key=key) if key is not None:
-                settings |= {
-                    "auth": "smart",
+                settings["auth"] = {
+                    "kind": "smart",
                     "client_id": client,
                     "private_key": key.pem,
-                    "key_id": key.kid,
+                    "kid": key.kid,
                 }
         return settings
 
