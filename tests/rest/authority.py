@@ -36,6 +36,7 @@ class Authority:
     assertions: list[dict[str, object]] = field(default_factory=list)
     headers: list[dict[str, object]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, got: Got, writer: asyncio.StreamWriter) -> bytes:
         where = got.target.partition("?")[0]
@@ -51,6 +52,7 @@ class Authority:
         self.valid.clear()
 
     async def _token(self, got: Got) -> bytes:
+        self.asked.set()
         await asyncio.sleep(self.delay)
         form = {k: v[0] for k, v in parse_qs(got.body.decode()).items()}
         problem = self._problem(got, form)

@@ -266,8 +266,7 @@ async def test_a_loop_that_ends_in_mid_refresh_hands_it_over() -> None:
 
         auth = credentials(server.url)
         leader = asyncio.create_task(asyncio.to_thread(asyncio.run, short()))
-        while not server.got:
-            await asyncio.sleep(0.01)
+        await authority.asked.wait()
         async with vendor(server.url, auth=auth, clock=SystemClock()) as connector:
             assert (await connector.read("data")).json() == "data"
         with pytest.raises(DeadlineExceeded):
