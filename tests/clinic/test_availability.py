@@ -276,7 +276,7 @@ def calendars(draw: st.DrawFn) -> tuple[WorkPlan, Rules, list[tuple[int, int]], 
 
 
 @given(calendars())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_against_a_reckoning_by_ten_minutes(
     calendar: tuple[WorkPlan, Rules, list[tuple[int, int]], int, int, int],
 ) -> None:
@@ -388,6 +388,22 @@ def test_hours_hold_from_and_until_their_dates() -> None:
     plan = WorkPlan(ZoneInfo("UTC"), hours)
     found = free_starts(plan, Rules(3600), (), epoch(2027, 3, 1), epoch(2027, 4, 1))
     assert shown(found, "UTC") == ["09 09:00+0000", "10 09:00+0000"]
+
+
+def test_the_grid_goes_on_behind_a_closure() -> None:
+    plan = WorkPlan(
+        ZoneInfo("UTC"),
+        daily(time(9), time(15)),
+        (DayException(date(2027, 3, 8), start=time(12), end=time(12, 50)),),
+    )
+    found = free_starts(plan, Rules(3600, 3600), (), epoch(2027, 3, 8), epoch(2027, 3, 9))
+    assert [text[3:8] for text in shown(found, "UTC")] == [
+        "09:00",
+        "10:00",
+        "11:00",
+        "13:00",
+        "14:00",
+    ]
 
 
 def test_special_hours_replace_a_closed_day() -> None:

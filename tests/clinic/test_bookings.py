@@ -492,7 +492,10 @@ def test_a_write_inside_another_fails_alone(clinic: Clinic) -> None:
     with clinic.transaction():
         with pytest.raises(SlotTaken):
             clinic.book(slot(10), new)
+        with pytest.raises(Rejected):  # found out after the time was taken
+            clinic.book(slot(10, who="bea"), "pat-1")
         clinic.book(slot(11), "pat-2")
+    assert "10:00" in free(clinic, who="bea")
     assert clinic.find_patients(PatientQuery(family="Wendrola")) == ()
     assert "11:00" not in free(clinic)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -161,10 +161,8 @@ def free_starts(
             if until > cursor:
                 add(range(cursor + (anchor - cursor) % step, until, step))
             busy_end += before
-            if busy_end > reach:
-                reach = busy_end
-                if busy_end > cursor:
-                    cursor = busy_end
+            if busy_end > cursor:
+                reach = cursor = busy_end
         if cursor < stop:
             add(range(cursor + (anchor - cursor) % step, stop, step))
     return result
@@ -332,7 +330,9 @@ def _check_wall(start: time, end: time) -> None:
 # a zone as stretches of constant offset
 
 _PIECE = 1 << 25  # seconds, some 388 days: one cached look-up
-_PROBE = 2 * _DAY  # no zone has two transitions within a week of each other (tested over all zones)
+_PROBE = (
+    4 * _DAY
+)  # no zone has two transitions within six days of each other (tested over all zones)
 
 
 def _offsets(zone: ZoneInfo, start: int, end: int) -> list[tuple[int, int, int]]:
@@ -372,6 +372,6 @@ def _offsets_of_piece(zone: ZoneInfo, number: int) -> tuple[tuple[int, int, int]
 
 
 def _offset(zone: ZoneInfo, instant: int) -> int:
-    delta = datetime.fromtimestamp(instant, UTC).astimezone(zone).utcoffset()
+    delta = datetime.fromtimestamp(instant, zone).utcoffset()
     assert delta is not None
     return delta.days * _DAY + delta.seconds
