@@ -143,7 +143,10 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 @_kind("lost-reply", "The application commits; the connection is reset before the answer leaves.")
 async def _lost_reply(struck: Struck, scope: Scope, receive: Receive, send: Send) -> None:
-    await struck.reply(scope, receive)
+    # Read to the end, whether the application does or not: a client that is still sending when the
+    # reset arrives sees it at its next write, and at the read after that only an end.
+    body = await _body(receive)
+    await struck.reply(scope, _again(body, receive))
     Connection.of(scope).reset()
     await _gone(receive)
 
