@@ -184,6 +184,8 @@ class SlotReader:
                 if wanted is not None and name not in wanted:
                     continue
                 start, end, id_ = parse(raw["start"]), parse(raw["end"]), raw["id"]
+                if id_.__class__ is not str:
+                    raise TypeError
                 # Comparing refuses a naive time (a date, or no offset) with TypeError.
                 if not first <= start < last:
                     continue
