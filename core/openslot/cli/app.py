@@ -48,9 +48,9 @@ class App(click.Group):
         except click.Abort:
             code = _ended("interrupted", "interrupted", INTERRUPTED, as_json)
         except BrokenPipeError:
-            # Whoever read us has seen enough; python must not complain again at exit.
+            # Whoever read us has left, and python must not complain at exit; rich does the same.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+            code = 1
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else 0)
         return code

@@ -9,6 +9,7 @@ import click
 
 from openslot.cli.options import Chosen, common, emit, pass_chosen, run
 from openslot.errors import OpenSlotError
+from openslot.model import Exclusive
 
 if TYPE_CHECKING:
     from openslot.cli.scenario import Step
@@ -24,25 +25,30 @@ __all__ = ["demo"]
     metavar="NAME:KEY=VALUE,...",
     help="Let the server misbehave (`openslot sandbox --list`); may be repeated.",
 )
+@click.option("--manner", multiple=True, metavar="NAME=VALUE", help="How it behaves at all times.")
 @common
 @pass_chosen
-def demo(chosen: Chosen, seed: int, fault: tuple[str, ...]) -> int:
+def demo(chosen: Chosen, seed: int, fault: tuple[str, ...], manner: tuple[str, ...]) -> int:
     """Book, move and cancel a patient in a FHIR R4 server on this machine.
 
     The server is another process, spoken to over HTTP; all people in it are invented. The exit
     code is 0 only if everything that is printed was found to hold.
     """
-    return run(_demo(chosen, seed, fault))
+    server = ["--seed", str(seed)]
+    for name, values in (("--fault", fault), ("--manner", manner)):
+        for value in values:
+            server += [name, value]
+    return run(_demo(chosen, tuple(server)))
 
 
-async def _demo(chosen: Chosen, seed: int, faults: tuple[str, ...]) -> int:
+async def _demo(chosen: Chosen, server: tuple[str, ...]) -> int:
     from openslot.cli.scenario import scenario
 
     begun = time.perf_counter()
     steps: list[Step] = []
     failed: OpenSlotError | None = None
     try:
-        async for step in scenario(seed, faults):
+        async for step in scenario(server):
             steps.append(step)
             if not chosen.json:
                 _show(len(steps), step)
@@ -67,7 +73,9 @@ def _show(number: int, step: Step) -> None:
     indent = " " * 26
     if step.proof is not None:
         proof = step.proof
-        said = f"{proof.level.value.upper()}, exclusive: {proof.exclusive.value}"
+        said = proof.level.value.upper()
+        if proof.exclusive is not Exclusive.UNKNOWN:
+            said += f", exclusive: {proof.exclusive.value}"
         out.print(f"{indent}{said}", style="bold green", end="")
         out.print(f"; compared {', '.join(proof.compared)}")
     for line in step.details:

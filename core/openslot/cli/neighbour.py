@@ -10,7 +10,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -58,29 +58,40 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def neighbour(folder: Path, seed: int, faults: tuple[str, ...]) -> AsyncIterator[Neighbour]:
-    """Run the sandbox until the block ends. Raises ConfigError, Unavailable."""
-    if find_spec("uvicorn") is None:
+async def neighbour(
+    folder: Path, options: tuple[str, ...], *, meanwhile: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Neighbour]:
+    """Run the sandbox, with these options, until the block ends; it starts while `meanwhile` runs.
+
+    Raises ConfigError, Unavailable.
+    """
+    if not _importable("uvicorn"):
         raise ConfigError(
             "the demo serves a FHIR server, which needs the package 'uvicorn'; "
             "install it with: pip install 'openslot[testing]'"
         )
-    arguments = ["--seed", str(seed), "--database", str(folder / "clinic.db")]
-    for fault in faults:
-        arguments += ["--fault", fault]
     complaints = folder / "server.err"
     with complaints.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "openslot.testing", CONNECTOR, *arguments),
+            *("-m", "openslot.testing", CONNECTOR, "--database", str(folder / "clinic.db")),
+            *options,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
         )
     try:
+        await meanwhile()
         yield Neighbour(process.pid, await _announced(process, complaints))
     finally:
         await _stop(process)
+
+
+def _importable(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # it was taken out of sys.modules on purpose
+        return False
 
 
 async def _announced(process: asyncio.subprocess.Process, complaints: Path) -> str:

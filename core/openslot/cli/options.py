@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Chosen:
         from openslot.registry import nearest
 
         path = Path(self.config or CONFIG)
-        if not path.exists():
+        if not os.path.exists(path):  # False also where a folder may not be entered
             raise ConfigError(
                 f"there is no file {path}; write one with a table [practices.NAME], or name yours "
                 f"with --config or $OPENSLOT_CONFIG"

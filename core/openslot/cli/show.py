@@ -132,7 +132,7 @@ def _slot_table(slots: tuple[Slot, ...], zone: tzinfo, *, stderr: bool = False) 
             span(slot.start, slot.end, zone),
             ", ".join(map(_named, slot.resources)),
             slot.location or "",
-            slot.appointment_type or "",
+            (slot.appointment_type or "").rpartition("|")[2],  # the code, without its system
             slot.visit_mode.value if slot.visit_mode else "",
         )
         for number, slot in enumerate(slots, 1)

@@ -20,7 +20,10 @@ def window(since: str | None, until: str | None, zone: tzinfo, now: datetime) ->
     shown by a clock in `zone`. Raises BadParameter with one sentence.
     """
     start = _instant("--from", since, zone, now, ends=False) if since else now
-    end = _instant("--to", until, zone, now, ends=True) if until else start + DEFAULT_SPAN
+    try:
+        end = _instant("--to", until, zone, now, ends=True) if until else start + DEFAULT_SPAN
+    except OverflowError:
+        raise click.BadParameter("it is out of reach", param_hint="--from") from None
     if end <= start:
         raise click.BadParameter("it must be later than --from", param_hint="--to")
     return Window(start, end)
