@@ -186,3 +186,15 @@ def test_the_key_is_known_before_anything_leaves(fhir: Command, sandbox: Sandbox
     assert fhir.json("outcome", key)["confirmed"] is True
     asked = fhir.json("book", token, "--patient", "pat-1", "--patient-new", "--key", key)
     assert asked["appointment"]["id"] == recovered["recovered"][0]["appointment"]["id"]
+
+
+def test_an_interrupt_is_130(fhir: Command, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault.parse("delay-before:path=/Slot,seconds=30"))
+    with fhir.start("find", "--json") as process:
+        while not sandbox.faults.fired:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said, complaints = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert json.loads(said)["error"]["code"] == "interrupted"
+    assert complaints.strip() == ""

@@ -9,7 +9,6 @@ import click
 
 from openslot.cli.options import Chosen, common, emit, pass_chosen, run
 from openslot.errors import OpenSlotError
-from openslot.model import Exclusive
 
 if TYPE_CHECKING:
     from openslot.cli.scenario import Step
@@ -64,6 +63,7 @@ async def _demo(chosen: Chosen, server: tuple[str, ...]) -> int:
 
 def _show(number: int, step: Step) -> None:
     from openslot.cli.show import console
+    from openslot.model import Exclusive
 
     out = console()
     out.print(f"{number:>2} ", end="")
