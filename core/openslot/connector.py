@@ -298,7 +298,8 @@ class Connector(ABC):
         """Book the slot, marked with the intent where the vendor's record has room for it.
 
         Raises SlotTaken whatever the vendor calls it, Rejected by the practice's rules, Stale for
-        a slot that is not offered any more. An error whose `sent` is not False may hide a write.
+        a slot that is not offered any more. An error whose `sent` is False says that nothing of the
+        booking stands, also not of an earlier step; any other may hide a write.
         """
 
     async def cancel(self, request: CancelRequest) -> Written:

@@ -62,8 +62,9 @@ __all__ = [
 class OpenSlotError(Exception):
     """The root of the tree: catch it to catch every failure of this library.
 
-    `request_id` is the vendor's name for the call. `sent` says whether a write left, or may have
-    left, this machine: False only where it provably did not. `exit_code` is the command's.
+    `request_id` is the vendor's name for the call. `sent` says whether a write may stand: False
+    only where provably nothing of it does and nothing is in flight, because it never left or
+    because the vendor refused it; None where nobody has said. `exit_code` is the command's.
     """
 
     exit_code: ClassVar[int] = 1
