@@ -88,9 +88,8 @@ def _conclude(done: int, seconds: float, failed: OpenSlotError | None) -> None:
     if failed is None:
         console().print(f"All {done} steps held, in {seconds:.1f} s.", style="bold green")
         return
-    console(stderr=True).print(
-        f"IT DID NOT HOLD, after {done} steps that did: {failed}", style="bold red"
-    )
+    said = f"IT DID NOT HOLD, after {done} steps that did" if done else "The demo could not start"
+    console(stderr=True).print(f"{said}: {failed}", style="bold red")
 
 
 def _shape(steps: list[Step], seconds: float, failed: OpenSlotError | None) -> dict[str, Any]:
