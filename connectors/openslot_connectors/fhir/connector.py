@@ -7,14 +7,16 @@ standard's; what one server does otherwise is in its `FhirProfile`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from openslot.call import current
 from openslot.clock import Clock
 from openslot.connector import Claim, ConnectorInfo, Evidence, ProbeReport, Traits
-from openslot.errors import NotFound, Stale
+from openslot.errors import DeadlineExceeded, NotFound, OutcomeUnknown, Stale
 from openslot.model import (
     Appointment,
     AppointmentQuery,
@@ -162,14 +164,16 @@ class FhirConnector(RestConnector):
         Raises SlotTaken, Stale, Rejected once nothing of it stands; OutcomeUnknown where something
         may.
         """
-        return await booking.book(self, request)
+        with _told_truly():
+            return await booking.book(self, request)
 
     async def cancel(self, request: CancelRequest) -> Written:
         """Set the Appointment's status under If-Match, then free its Slots where they are its own.
 
         Raises NotFound, Stale, OutcomeUnknown. Cancelling a cancelled one frees what is left.
         """
-        return await changing.cancel(self, request)
+        with _told_truly():
+            return await changing.cancel(self, request)
 
     async def cancel_record(self, appointment: str, reason: str | None) -> None:
         """Cancel an Appointment and leave its Slots."""
@@ -178,11 +182,13 @@ class FhirConnector(RestConnector):
     async def reschedule(self, request: RescheduleRequest) -> Written:
         """Move the Appointment in one transaction, where the server rolls back."""
         self.require("reschedule")
-        return await changing.reschedule(self, request)
+        with _told_truly():
+            return await changing.reschedule(self, request)
 
     async def update_appointment(self, request: AppointmentUpdate) -> Written:
         """Change type, reason or comment under If-Match; all else stays as it was."""
-        return await changing.update(self, request)
+        with _told_truly():
+            return await changing.update(self, request)
 
     # reading back
 
@@ -426,6 +432,20 @@ def _placed(person: Practitioner, schedules: Iterable[Schedule]) -> Practitioner
         locations=tuple(dict.fromkeys(s.location for s in mine if s.location is not None)),
         appointment_types=tuple(dict.fromkeys(t for s in mine for t in s.types)),
     )
+
+
+@contextmanager
+def _told_truly() -> Iterator[None]:
+    """Time that runs out while a write is read back leaves the outcome unknown (law 11)."""
+    before = current().sent
+    try:
+        yield
+    except DeadlineExceeded as error:
+        if before or not current().sent:
+            raise
+        raise OutcomeUnknown(
+            "the time for this call ran out before it was seen what became of the write"
+        ) from error
 
 
 def _touches(appointment: Appointment, window: Window) -> bool:

@@ -236,11 +236,13 @@ def _instead(status: int, what: str, body: bytes = b"", kind: bytes = b"text/pla
             await struck.reply(scope, receive)
         else:
             await _body(receive)
-        headers = [(b"content-type", kind)]
+        # A date is measured on the clock of whoever says it (RFC 9110, 10.2.3).
+        now = struck.switch.clock.now()
+        headers = [(b"content-type", kind), (b"date", format_datetime(now, usegmt=True).encode())]
         if what == "seconds":
             headers.append((b"retry-after", str(max(0, round(struck.seconds(2)))).encode()))
         elif what == "date":
-            when = struck.switch.clock.now() + timedelta(seconds=struck.seconds(2))
+            when = now + timedelta(seconds=struck.seconds(2))
             headers.append((b"retry-after", format_datetime(when, usegmt=True).encode()))
         await Reply(status, headers, body).send(send)
 

@@ -143,6 +143,8 @@ class Sandbox(ABC):
     base_path: ClassVar[str] = ""
     """The path that the vendor's paths hang from, such as `/fhir`."""
     manners_type: ClassVar[type[Manners]] = Manners
+    served: ClassVar[bool] = True
+    """Whether there is a server to run; False where the connector opens the clinic itself."""
     public_paths: ClassVar[frozenset[str]] = frozenset()
     """Paths below the base that need no credential."""
 
@@ -191,6 +193,13 @@ class Sandbox(ABC):
     def settings(self, url: str) -> dict[str, Any]:
         """What a practice sets for its connector to speak to this sandbox at `url`."""
         return {"base_url": url}
+
+    def vendor_id(self, kind: str, id: str) -> str:
+        """The id under which this server shows what the clinic calls `id`; the same, as a rule.
+
+        `kind` is patient, practitioner, location, type or appointment.
+        """
+        return id
 
     def reset(self) -> None:
         """Start over: the clinic as seeded, no faults, what auth gave out ended."""

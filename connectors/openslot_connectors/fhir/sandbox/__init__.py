@@ -10,6 +10,7 @@ from openslot.clinic import Clinic
 from openslot.testing import sandbox as kit
 from openslot.testing.auth import ApiKey, ClientCredentials, Refusal, SmartBackend
 from openslot_connectors.fhir.sandbox.manners import FhirManners
+from openslot_connectors.fhir.sandbox.render import TYPE_SYSTEM
 from openslot_connectors.fhir.sandbox.server import JSON_PATCH, Call, FhirServer, Result
 from openslot_connectors.fhir.sandbox.wire import Problem, http_date, outcome
 
@@ -55,6 +56,10 @@ class Sandbox(kit.Sandbox):
                     "kid": key.kid,
                 }
         return settings
+
+    def vendor_id(self, kind: str, id: str) -> str:
+        """Types are codes of a system; all else has the clinic's id."""
+        return f"{TYPE_SYSTEM}|{id}" if kind == "type" else id
 
     def refused(self, refusal: Refusal) -> kit.Answer:
         """401 with an OperationOutcome."""
