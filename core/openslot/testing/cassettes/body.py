@@ -45,10 +45,9 @@ class Body:
                 return cls("json", _faithful(text))
             except (ValueError, RecursionError):
                 return cls("text", text)
-        if media_type == FORM:
+        if media_type == FORM and all("=" in part for part in text.split("&")):
             pairs = tuple(parse_qsl(text, keep_blank_values=True))
-            # What is no form (a search by mistake posted as JSON) must not vanish.
-            if pairs and tuple(parse_qsl(urlencode(pairs), keep_blank_values=True)) == pairs:
+            if tuple(parse_qsl(urlencode(pairs), keep_blank_values=True)) == pairs:
                 return cls("form", pairs)
         return cls("text", text)
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from openslot.testing.cassettes.interaction import Interaction
 
@@ -154,7 +154,7 @@ def _document(path: Path) -> dict[str, Any]:
 _BREAKS = "\r\x85\u2028\u2029\ufeff"
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Blocks for texts of several lines, nothing by reference, lists indented below their name."""
 
     def ignore_aliases(self, data: Any) -> bool:

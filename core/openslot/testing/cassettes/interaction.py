@@ -242,9 +242,7 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[tuple[str, Any
 
 
 def _kept(headers: Headers, listed: frozenset[str], veil: Veil) -> Headers:
-    return tuple(
-        sorted((k.lower(), veil.hide(k, v)) for k, v in headers if k.lower() in listed)
-    )
+    return tuple(sorted((k.lower(), veil.hide(k, v)) for k, v in headers if k.lower() in listed))
 
 
 def _media_type(headers: Headers) -> str:

@@ -17,15 +17,26 @@ from typing import Any
 
 from openslot.practice import Practice
 from openslot.registry import CONNECTORS, load_connector
+from openslot.testing.cassettes.clinic import small_clinic
 from openslot.testing.cassettes.clock import TapeClock
-from openslot.testing.cassettes.file import Cassette, CassetteError, Provenance
+from openslot.testing.cassettes.file import Cassette, Provenance
 from openslot.testing.cassettes.network import no_network
 from openslot.testing.cassettes.scenarios import Options, Scenario, Stage, scenario_named
 from openslot.testing.cassettes.tape import Mismatch, recording, replaying
 from openslot.testing.cassettes.veil import SECRET, Veil
 from openslot.testing.cassettes.vendor import rules_for
 
-__all__ = ["CLOCK", "Played", "record", "replay", "versions_of"]
+__all__ = [
+    "CLOCK",
+    "PRACTICE",
+    "Played",
+    "record",
+    "record_sandbox",
+    "replay",
+    "replayed_practice",
+    "settings_plain",
+    "versions_of",
+]
 
 CLOCK = datetime(2027, 3, 10, 14, tzinfo=UTC)
 """Where the clock of a recording stands: a Wednesday morning in New York, days before its clocks
@@ -75,7 +86,7 @@ def record(
         zone=zone,
         clock=clock,
         seed=seed,
-        settings=_settings_plain(model),
+        settings=settings_plain(model),
         options=options.plain(),
         versions=versions_of(connector),
     )
@@ -85,6 +96,33 @@ def record(
         stage = _play(script, practice, provenance, options, waits=waits)
         told.extend(stage)
     return Played(tuple(told), len(tape))
+
+
+def record_sandbox(
+    path: Path, name: str, *, scenario: str = "desk", options: Options | None = None, seed: int = 1
+) -> Played:
+    """Record a connector against its own sandbox, with a small clinic and a clock that stands."""
+    from openslot.testing.sandbox import SandboxClock, load_sandbox
+
+    box = load_sandbox(name)(
+        seed=seed,
+        clock=SandboxClock(CLOCK),
+        populate=lambda clinic: small_clinic(clinic, seed=seed),
+    )
+    try:
+        with box.serve() as url:
+            return record(
+                path,
+                connector=name,
+                settings=box.settings(url),
+                answered_by=f"sandbox {name}",
+                scenario=scenario,
+                options=options,
+                zone=box.zone,
+                seed=seed,
+            )
+    finally:
+        box.close()
 
 
 def replay(path: Path) -> Played:
@@ -166,7 +204,7 @@ def _play(
         )
         connector = kept.open(clock=clock)
         async with connector:
-            stage = Stage(connector, kept, clock, provenance.seed, options, folder)
+            stage = Stage(connector, kept, clock, provenance.seed, options)
             await script(stage)
         return stage.told
 
@@ -174,8 +212,8 @@ def _play(
         return asyncio.run(session(Path(folder)))
 
 
-def _settings_plain(model: Any) -> dict[str, Any]:
-    """The settings that were given, fit for a file: addresses, secrets and folders by placeholder."""
+def settings_plain(model: Any) -> dict[str, Any]:
+    """The settings that were given, as a file may hold them: what is private by placeholder."""
     veil = Veil.of(model)
     plain = _plain(model, veil)
     assert isinstance(plain, dict)

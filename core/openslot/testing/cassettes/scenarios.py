@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openslot.clinic.synthetic import synthetic_names
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from openslot.practice import Practice
     from openslot.testing.cassettes.clock import TapeClock
 
-__all__ = ["SCENARIOS", "Options", "Scenario", "Stage", "scenario_named"]
+__all__ = ["SCENARIOS", "Options", "Scenario", "Stage", "scenario_named", "strangers"]
 
 T = TypeVar("T")
 Scenario = Callable[["Stage"], Awaitable[None]]
@@ -102,7 +101,6 @@ class Stage:
     clock: TapeClock
     seed: int
     options: Options
-    folder: Path
     told: list[str] = field(default_factory=list)
 
     @property
@@ -121,12 +119,14 @@ class Stage:
 
     def person(self, number: int) -> Patient:
         """A synthetic person of this seed, the same each time, whom no synthetic clinic knows."""
-        given, family = _strangers(self.seed)[number].split(" ")
+        given, family = strangers(self.seed)[number].split(" ")
         return Patient(
             name=HumanName(family, (given,)),
             birth_date=date(1950 + 7 * number, 1 + number, 10 + number),
             gender=Gender.UNKNOWN,
-            telecom=(ContactPoint(ContactSystem.PHONE, f"+1 212 555 {180 + number:04d}", "mobile"),),
+            telecom=(
+                ContactPoint(ContactSystem.PHONE, f"+1 212 555 {180 + number:04d}", "mobile"),
+            ),
         )
 
     def intent(self, name: str) -> str:
@@ -151,12 +151,12 @@ class Stage:
         return result
 
     @asynccontextmanager
-    async def desk(self, caller: str) -> AsyncIterator[Desk]:
-        """A desk with a journal of its own, as another machine would have."""
+    async def desk(self) -> AsyncIterator[Desk]:
+        """A desk with a journal of its own, as if on another machine."""
         from openslot.desk import Desk
         from openslot.journal import Journal
 
-        async with Journal(self.folder / f"{caller}.db") as journal:
+        async with Journal(":memory:") as journal:
             desk = Desk(
                 self.practice,
                 journal=journal,
@@ -199,7 +199,7 @@ async def contract(stage: Stage) -> None:
 
 async def desk(stage: Stage) -> None:
     """As a front end goes about it: two callers, one slot; then the first moves, then cancels."""
-    async with stage.desk("first") as first, stage.desk("second") as second:
+    async with stage.desk() as first, stage.desk() as second:
         found = await stage.step("find_slots", first.find_slots(stage.query), _count)
         slot = _first(found)
         one = stage.options.patient or stage.person(1)
@@ -281,7 +281,7 @@ def _outcome(outcome: Outcome) -> str:
     return ", ".join(words)
 
 
-def _strangers(seed: int) -> tuple[str, ...]:
+def strangers(seed: int) -> tuple[str, ...]:
     """Names that look like the clinic's own and belong to none of its people."""
     known = set(synthetic_names(seed))
     names = synthetic_names(random.Random(f"strangers {seed}").randrange(2**32))  # noqa: S311

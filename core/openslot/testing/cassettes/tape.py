@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vcr.cassette import Cassette as VcrCassette
-from vcr.patch import PATCHER_NAMES
-from vcr.record_mode import RecordMode
-from vcr.request import Request as VcrRequest
+from vcr.cassette import Cassette as VcrCassette  # type: ignore[import-untyped]
+from vcr.patch import PATCHER_NAMES  # type: ignore[import-untyped]
+from vcr.record_mode import RecordMode  # type: ignore[import-untyped]
+from vcr.request import Request as VcrRequest  # type: ignore[import-untyped]
 
 from openslot.testing.cassettes.file import Cassette, CassetteError, Provenance
 from openslot.testing.cassettes.interaction import (
@@ -85,9 +84,7 @@ class Tape(VcrCassette):  # type: ignore[misc]
     def _sent(self, request: Any) -> Sent:
         body = request.body
         headers = tuple((str(k), str(v)) for k, v in request.headers.items())
-        return Sent.of(
-            request.method, request.uri, headers, _bytes(body), self.veil, self.listed
-        )
+        return Sent.of(request.method, request.uri, headers, _bytes(body), self.veil, self.listed)
 
 
 class _Persister:
@@ -107,7 +104,7 @@ class _Persister:
         self._provenance = provenance
 
     def load_cassette(self, path: str, serializer: Any) -> tuple[list[Any], list[Any]]:
-        """vcrpy's requests and answers of a cassette; nothing for a recording, which starts anew."""
+        """vcrpy's requests and answers of a cassette; a recording starts with nothing."""
         requests: list[Any] = []
         responses: list[Any] = []
         for interaction in self._found.interactions if self._found else ():
@@ -206,7 +203,7 @@ def replaying(path: Path, cassette: Cassette, veil: Veil, listed: Listed) -> Ite
 
 
 def mismatch(sent: Sent, recorded: Sequence[Sent], played: Any, path: Path) -> Mismatch:
-    """The error that says what was asked for, and in which fields the nearest recorded one differs."""
+    """The error that says in which fields a request differs from the nearest recorded one."""
     head = f"{path.name}: {sent.place} was not recorded like this."
     if not recorded:
         return Mismatch(head)

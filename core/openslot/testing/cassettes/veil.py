@@ -66,7 +66,7 @@ class Veil:
     """Hides one practice's addresses and secrets, and puts addresses back."""
 
     def __init__(self, places: Mapping[str, str], secrets: tuple[str, ...] = ()) -> None:
-        """`places` are addresses by placeholder, such as `{base_url}`, without a slash at the end."""
+        """`places` are addresses by placeholder, such as `{base_url}`."""
         self._places = {name: url.rstrip("/") for name, url in places.items() if url}
         whole = {s for s in secrets if s}
         self._whole = frozenset(whole)
@@ -97,11 +97,11 @@ class Veil:
         return self._places
 
     def hide(self, name: str, text: str) -> str:
-        """The text as it may be written, `name` being that of the member that it is the value of."""
+        """The text as it may be written; `name` is that of the member whose value it is."""
         if text in self._whole or (text and is_secret_name(name)):
             return SECRET
         for pattern, placeholder in self._hidden:
-            text = pattern.sub(lambda _, p=placeholder: p, text)
+            text = pattern.sub(placeholder, text)
         if self._secrets is not None:
             text = self._secrets.sub(SECRET, text)
         return _SCHEME.sub(rf"\1 {SECRET}", _JWT.sub(SECRET, text))

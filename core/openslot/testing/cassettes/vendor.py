@@ -1,25 +1,25 @@
 """What a vendor's folder says of its recordings, in `deviations.toml` beside its connector.
 
-    [headers]                       # beyond those that every cassette may hold
-    response = ["x-vendor-page"]
+[headers]                       # beyond those that every cassette may hold
+response = ["x-vendor-page"]
 
-    [[deviation]]                   # a real server's answer that the FHIR release does not allow
-    answered_by = "live: Software"  # the beginning of the provenance's answered_by
-    resource = "Appointment"
-    path = "participant.*.status"   # elements by name, * for any position or name
-    why = "..."
-    source = "..."
+[[deviation]]                   # a real server's answer that the FHIR release does not allow
+answered_by = "live: Software"  # the beginning of the provenance's answered_by
+resource = "Appointment"
+path = "participant.*.status"   # elements by name, * for any position or name
+why = "..."
+source = "..."
 
-    [[person]]                      # a test patient whom the vendor publishes
-    name = "Given Family"
-    source = "..."
+[[person]]                      # a test patient whom the vendor publishes
+name = "Given Family"
+source = "..."
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -29,7 +29,7 @@ from openslot.registry import CONNECTORS
 from openslot.testing.cassettes.file import CassetteError
 from openslot.testing.cassettes.interaction import Listed
 
-__all__ = ["Deviation", "Rules", "rules_for"]
+__all__ = ["Deviation", "Rules", "parsed", "rules_for"]
 
 FILE = "deviations.toml"
 
@@ -58,7 +58,7 @@ class Deviation:
 class Rules:
     """What a vendor's folder adds to the rules that every cassette keeps."""
 
-    listed: Listed = Listed()
+    listed: Listed = field(default_factory=Listed)
     deviations: tuple[Deviation, ...] = ()
     people: frozenset[str] = frozenset()
     where: str = FILE
@@ -80,12 +80,13 @@ def rules_for(connector: str) -> Rules:
         return Rules()
     where = f"{package.replace('.', '/')}/{FILE}"
     try:
-        return _rules(tomllib.loads(text), where)
+        return parsed(tomllib.loads(text), where)
     except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError) as error:
         raise CassetteError(f"{where} cannot be read: {error}") from None
 
 
-def _rules(document: dict[str, Any], where: str) -> Rules:
+def parsed(document: dict[str, Any], where: str) -> Rules:
+    """The rules in such a file. Raises CassetteError where one does not name its source."""
     headers = document.get("headers", {})
     people = document.get("person", [])
     entries = [*document.get("deviation", []), *people]
