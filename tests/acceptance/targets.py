@@ -8,7 +8,6 @@ the truth it asks the target, which never looks through our connectors.
 from __future__ import annotations
 
 import itertools
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from acceptance.child import OffsetClock
 from acceptance.plan import NOW, Plan
 from peers.medplum import start_medplum
 
-from openslot import Location, Practice, Practitioner
+from openslot import Location, Practice, Practitioner, Slot, SlotStatus
 from openslot.clinic import Clinic, VisitType, WeeklyHours
 from openslot.practice import Rules
 from openslot.testing.sandbox import SandboxClock
@@ -70,6 +69,10 @@ class Target(ABC):
     @abstractmethod
     def records(self) -> list[Record]:
         """Every appointment in the system, cancelled ones included."""
+
+    @abstractmethod
+    def offers(self, slot: Slot) -> bool:
+        """Whether the system itself shows this slot as free."""
 
     def practice(self, *, page_size: int | None = None, rules: Rules | None = None) -> Practice:
         """The practice, as its settings file would describe it."""
@@ -145,6 +148,11 @@ class Local(Target):
         assert all(a.start for a in found)
         return [Record(a.id, a.status.value, a.patient or "", a.start) for a in found if a.start]
 
+    def offers(self, slot: Slot) -> bool:
+        assert slot.id is not None
+        with Clinic(self._path, clock=self.clock) as clinic:
+            return clinic.opening(slot.id).slot.status is SlotStatus.FREE
+
 
 class Fhir(Target):
     """A FHIR R4 server, spoken to by `fhir-r4`; its truth is read over HTTP by this class alone."""
@@ -173,6 +181,9 @@ class Fhir(Target):
 
     def records(self) -> list[Record]:
         return [self._record(raw) for raw in self.all("Appointment")]
+
+    def offers(self, slot: Slot) -> bool:
+        return bool(self.raw.get(f"/Slot/{slot.id}").raise_for_status().json()["status"] == "free")
 
     def _record(self, raw: dict[str, Any]) -> Record:
         actors = [p["actor"]["reference"] for p in raw["participant"]]
@@ -276,8 +287,3 @@ def started(name: str, directory: Path, *, together_ms: int = 0) -> Iterator[Tar
     else:
         with Medplum.started(together_ms=together_ms) as medplum:
             yield medplum
-
-
-def in_ci() -> bool:
-    """Whether a target that cannot run is a failure and not a skip."""
-    return os.environ.get("CI") == "true"

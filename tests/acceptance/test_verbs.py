@@ -113,6 +113,7 @@ async def test_a_booking_is_verified_and_stands_once(target: Target, make_desk: 
         id_ = booked(outcome)
         assert target.standing() == [id_]
         assert target.standing(start=slot.start, patient="pat-1") == [id_]
+        assert not target.offers(slot)
         after = await slots_of(target, desk)
         assert slot.start not in {s.start for s in after}
 
@@ -233,6 +234,7 @@ async def test_a_cancelled_slot_is_offered_again(target: Target, make_desk: Make
         assert outcome.confirmed
         assert outcome.level is ProofLevel.VERIFIED
         assert target.standing() == []
+        assert target.offers(slot)
         assert slot.start in {s.start for s in await slots_of(target, desk)}
         assert await desk.cancel(first, key="cancel", reason="feels better") == outcome
         assert (await desk.outcome("book")).since == "cancelled"

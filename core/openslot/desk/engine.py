@@ -533,26 +533,46 @@ class Engine:
         readable = self.connector.capabilities.can("get_appointment")
         pause = 0.05
         while True:
+            shown: Any = None
             if readable:
                 shown = await self.read(lambda: self.connector.get_appointment(request.appointment))
-                if shown == () or (shown and shown.status is AppointmentStatus.CANCELLED):
+                gone = shown == () or (shown and shown.status is AppointmentStatus.CANCELLED)
+                if gone and (written is not None or not shown or await self._given_back(shown)):
                     return await self._cancelled(entry, shown or None, ProofLevel.VERIFIED)
-                standing = shown is not None
             elif written is not None:
                 return await self._cancelled(entry, written.appointment, ProofLevel.WRITTEN)
             else:
-                standing = True
-            if standing and written is None:
+                gone = False
+            if written is None and (shown or not readable):
+                # Also where it is cancelled and its time not given back: a cancellation of several
+                # steps was cut off between them. Cancelling a cancelled one does the rest.
                 try:
                     written = await self.connector.cancel(request)
                     continue
                 except AskAgain:
-                    raise
+                    if not gone:
+                        raise
+                    return await self._cancelled(entry, shown, ProofLevel.VERIFIED)
                 except OpenSlotError:
                     written = None
             if not await self.wait_more(job, entry, pause):
+                if gone:
+                    return await self._cancelled(entry, shown, ProofLevel.VERIFIED)
                 return await self.stay(entry)
             pause = min(pause * 2, 2.0)
+
+    async def _given_back(self, record: Appointment) -> bool:
+        """Whether the time of a cancelled appointment is offered again, or cannot be any more."""
+        start = record.start
+        if start is None or start <= self.clock.now():
+            return True
+        query = SlotQuery(
+            window=Window(start, start + timedelta(seconds=1)),
+            practitioners=(record.practitioner,) if record.practitioner else (),
+            locations=(record.location,) if record.location else (),
+        )
+        offered = await self.read(lambda: self.connector.find_slots(query))
+        return bool(offered) and any(s.start == start for s in offered)
 
     async def _cancelled(
         self, entry: Entry, record: Appointment | None, level: ProofLevel
