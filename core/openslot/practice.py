@@ -103,9 +103,23 @@ class Practice:
         from pydantic import ValidationError
 
         try:
-            return model.model_validate(self._resolve(self.settings, "settings"))
+            settings = model.model_validate(self._resolve(self.settings, "settings"))
         except ValidationError as error:
             raise ConfigError(self._explain(error, model)) from None
+        return self._anchored(settings)
+
+    def _anchored(self, settings: BaseModel) -> BaseModel:
+        """The settings with relative paths taken from where the practice is described."""
+        from pydantic import BaseModel
+
+        changes: dict[str, Any] = {}
+        for name in type(settings).model_fields:
+            value = getattr(settings, name)
+            if isinstance(value, Path) and not value.is_absolute():
+                changes[name] = self.directory / value
+            elif isinstance(value, BaseModel):
+                changes[name] = self._anchored(value)
+        return settings.model_copy(update=changes)
 
     def secret(self, reference: str) -> str:
         """The secret behind a reference. Raises ConfigError; the message never holds the secret."""

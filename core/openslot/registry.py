@@ -43,8 +43,7 @@ def load_connector(name: str) -> type[Connector]:
 def load_entry(group: str, name: str) -> Any:
     """The object behind one entry point of the group. Raises ConfigError as `load_connector`."""
     found: dict[str, EntryPoint] = {e.name: e for e in entry_points(group=group)}
-    kind = group.rpartition(".")[2].removesuffix("s").removesuffix("e")
-    kind = {"sandbox": "sandbox", "connector": "connector"}.get(kind, kind)
+    kind = {CONNECTORS: "connector", SANDBOXES: "sandbox"}.get(group, "entry point")
     if name not in found:
         raise ConfigError(
             f"no {kind} is called {name!r}{nearest(name, found)}; "
@@ -56,6 +55,11 @@ def load_entry(group: str, name: str) -> Any:
         raise ConfigError(
             f"the {kind} {name!r} needs the package {error.name!r}; "
             f"install it with: pip install 'openslot[all]'"
+        ) from error
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"the {kind} {name!r} is installed but cannot be loaded ({type(error).__name__}); "
+            f"is it made for this version of openslot?"
         ) from error
 
 

@@ -130,7 +130,7 @@ def test_a_secret_in_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_secret_that_stands_in_the_file_is_refused(tmp_path: Path) -> None:
     model = load_connector("fhir-r4").Settings
     assert any("SecretStr" in str(f) for f in json_text(model)), "the connector has secrets"
-    text = GOOD + '[practices.riverside.settings.auth]\nkind = "static-key"\nkey = "hunter2"\n'
+    text = GOOD + '[practices.riverside.settings.auth]\nkind = "key"\nkey = "hunter2"\n'
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     assert "stands in the file" in str(caught.value)
@@ -170,3 +170,34 @@ def test_every_leaf_has_a_code_and_an_exit_code_of_its_own() -> None:
     assert all(leaf.exit_code > 2 for leaf in found)
     assert OpenSlotError("a sentence", request_id="r-1").__str__().endswith("r-1)")
     assert SecretStr  # the type that settings hold secrets in
+
+
+def test_relative_paths_in_settings_start_from_the_file(tmp_path: Path) -> None:
+    text = (
+        '[practices.p]\nconnector = "local"\nzone = "UTC"\n'
+        '[practices.p.settings]\ndatabase = "clinic.db"\n'
+    )
+    (practice,) = load(tmp_path, text).values()
+    assert practice.open().settings.database == tmp_path / "clinic.db"
+    forgetful = Practice("p", "local", "UTC", directory=tmp_path).open()
+    assert forgetful.settings.database == ":memory:"
+
+
+def test_a_connector_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from openslot import registry
+
+    broken = [
+        EntryPoint("gone", "no_such_package_here:C", registry.CONNECTORS),
+        EntryPoint("old", "openslot.connector:NoSuchName", registry.CONNECTORS),
+        EntryPoint("odd", "openslot.connector:VERBS", registry.CONNECTORS),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: broken)
+    for name, says in (
+        ("gone", "needs the package 'no_such_package_here'"),
+        ("old", "cannot be loaded"),
+        ("odd", "does not lead to a Connector"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            load_connector(name)

@@ -245,3 +245,22 @@ def test_the_desk_without_an_event_loop(tmp_path: Path, vendor: Vendor, clock: F
         with pytest.raises(SlotTaken):
             desk.book(found.items[0], "p2", key="k2")
     assert issubclass(Desk, object)
+
+
+async def test_who_was_registered_just_now_is_booked_as_new(
+    make_desk: MakeDesk, vendor: Vendor
+) -> None:
+    asked: list[bool | None] = []
+    vendor.patients = {"7": person(id="7", family="Known")}
+    async with make_desk() as desk:
+        original = desk.connector.book
+
+        async def noted(request: object) -> object:
+            asked.append(request.new_patient)  # type: ignore[attr-defined]
+            return await original(request)  # type: ignore[arg-type]
+
+        desk.connector.book = noted  # type: ignore[method-assign,assignment]
+        await desk.book(slot_at(15), person(), key="a")
+        await desk.book(slot_at(16), person(family="Known"), key="b")
+        await desk.book(slot_at(17), person(family="Third"), key="c", new_patient=False)
+    assert asked == [True, None, False]

@@ -76,7 +76,7 @@ class LocalConnector(Connector):
     info = ConnectorInfo(
         name="local",
         title="OpenSlot clinic",
-        documentation="docs/clinic.md",
+        documentation="docs/connectors/local.md",
         evidence=Evidence.LIVE,
         verified_against=(f"SQLite {sqlite3.sqlite_version}",),
         traits=Traits(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["LocalSettings"]
@@ -12,7 +15,7 @@ class LocalSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    database: str = Field(default=":memory:", min_length=1)
+    database: Literal[":memory:"] | Path = ":memory:"
     """Path of the clinic's SQLite file, created if there is none; ":memory:" forgets at exit."""
     synthetic: int | None = None
     """Fill an empty clinic with invented people from this seed (demonstrations and tests)."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from openslot.errors import ConfigError
+from openslot.journal.store import FILE_NAME
 
 if TYPE_CHECKING:
     from openslot.desk import Desk
@@ -28,7 +29,6 @@ PARTIAL = 3
 could not be read, or what was asked for is not (yet) confirmed."""
 
 CONFIG = "openslot.toml"
-JOURNAL = "openslot-journal.db"
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Chosen:
 
     def the_journal(self, practice: Practice) -> str | Path:
         """Where the journal is: as told, else beside the practice's settings."""
-        return self.journal or practice.directory / JOURNAL
+        return self.journal or practice.directory / FILE_NAME
 
     def desk(self, practice: Practice) -> Desk:
         """The practice's desk, which settles nothing by itself: `recover` is a command."""
@@ -97,7 +97,7 @@ def common(command: F) -> F:
 
 _COMMON = (
     _kept("--json", is_flag=True, help="Print one JSON document on stdout."),
-    _kept("--journal", metavar="PATH", help=f"Default: {JOURNAL} beside the settings file."),
+    _kept("--journal", metavar="PATH", help=f"Default: {FILE_NAME} beside the settings file."),
     _kept("--practice", metavar="NAME", help="Needed where the file describes several."),
     _kept(
         "--config",

@@ -34,7 +34,7 @@ from openslot.errors import (
     Stale,
 )
 from openslot.journal import Entry, Journal, State
-from openslot.journal.store import LeaseLost
+from openslot.journal.store import FILE_NAME, LeaseLost
 from openslot.keys import Keys
 from openslot.model import (
     Answer,
@@ -92,7 +92,7 @@ class Desk:
         drain_seconds: float = 10.0,
     ) -> None:
         if journal is None:
-            journal = practice.directory / "openslot-journal.db"
+            journal = practice.directory / FILE_NAME
         self.practice = practice
         self._journal = journal if isinstance(journal, Journal) else Journal(journal)
         self._owns_journal = not isinstance(journal, Journal)
@@ -289,8 +289,9 @@ class Desk:
         # Two readings of one slot differ in when they were read: that is not another request.
         same = replace(request, slot=replace(request.slot, as_of=None, ref=None), hold=None)
         if isinstance(patient, Patient) and self._connector.capabilities.can("create_patient"):
-            known = await self.register_patient(patient, key=f"{key}\0patient", seconds=seconds)
-            request = replace(request, patient=known.id or patient)
+            id, registered = await self._register(patient, f"{key}\0patient", seconds)
+            new = registered or None if new_patient is None else new_patient
+            request = replace(request, patient=id, new_patient=new)
         return await self._perform("book", key, request, fingerprint=same, seconds=seconds)
 
     async def reschedule(
@@ -370,11 +371,21 @@ class Desk:
 
         Raises Rejected(DUPLICATE_PATIENT) where several patients fit, else as `book`.
         """
+        id, _ = await self._register(patient, key, seconds)
+        return replace(patient, id=id)
+
+    async def _register(
+        self, patient: Patient, key: str, seconds: float | None
+    ) -> tuple[str, bool]:
+        """The vendor's id of this person, and whether it was this intent that registered them."""
         outcome = await self._perform(
             "register", key, patient, fingerprint=patient, seconds=seconds
         )
         entry = await self._journal.get(self.practice.name, outcome.intent)
-        return replace(patient, id=str((entry.result or {})["patient"]) if entry else None)
+        result = (entry.result if entry else None) or {}
+        if "patient" not in result:  # the wait ended, not the work
+            raise OutcomeUnknown("the registration is not settled yet", key=key)
+        return str(result["patient"]), bool(result.get("registered"))
 
     async def appointments(
         self, query: AppointmentQuery, *, seconds: float | None = 10.0

@@ -396,12 +396,12 @@ async def register(engine: Engine, job: Job, entry: Entry) -> Entry:
         if entry.state is State.RECORDED:
             known = await _known(engine, patient)
             if known is not None:
-                return await _registered(engine, entry, known)
+                return await _registered(engine, entry, known, new=False)
             created = await engine.write(
                 job, entry, lambda: engine.connector.create_patient(patient, intent=entry.marker)
             )
             if created is not None and created.id is not None:
-                return await _registered(engine, entry, created.id)
+                return await _registered(engine, entry, created.id, new=True)
             entry = await engine.journal.advance(entry, State.UNKNOWN, engine.now())
         while True:
             try:
@@ -417,7 +417,7 @@ async def register(engine: Engine, job: Job, entry: Entry) -> Entry:
                     )
                     known = created.id if created else None
             if known is not None:
-                return await _registered(engine, entry, known)
+                return await _registered(engine, entry, known, new=True)
             if not await engine.wait_more(job, entry, pause):
                 return await engine.stay(entry)
             pause = min(pause * 2, 2.0)
@@ -439,13 +439,13 @@ async def _known(engine: Engine, patient: Patient) -> str | None:
     return found.patient.id if found.patient else None
 
 
-async def _registered(engine: Engine, entry: Entry, patient: str) -> Entry:
+async def _registered(engine: Engine, entry: Entry, patient: str, *, new: bool) -> Entry:
     proof = Proof(ProofLevel.VERIFIED, engine.clock.now())
     return await engine.journal.advance(
         entry,
         State.VERIFIED,
         engine.now(),
-        result={"patient": patient, "proof": as_json(proof)},
+        result={"patient": patient, "registered": new, "proof": as_json(proof)},
         final=True,
     )
 

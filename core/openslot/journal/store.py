@@ -21,9 +21,12 @@ from openslot.journal.states import ALLOWED, State
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row
 
-__all__ = ["Entry", "Journal", "LeaseLost", "OfferRow"]
+__all__ = ["FILE_NAME", "Entry", "Journal", "LeaseLost", "OfferRow"]
 
 T = TypeVar("T")
+
+FILE_NAME = "openslot-journal.db"
+"""What the journal's file is called where nobody says: beside the practices' settings."""
 
 LEASE_SECONDS = 15.0
 """How long a worker's silence is taken for work. Renewed while it works."""

@@ -228,7 +228,7 @@ def read_token(reply: Reply, wire: Wire) -> Token:
         access=access,
         expires=None if life is None else now + life,
         refresh=refresh if isinstance(refresh, str) and refresh else None,
-        scope=frozenset(granted.split()) if isinstance(granted, str) else None,
+        scope=frozenset(_scopes(granted)) if isinstance(granted, str | list) else None,
         issued=now,
     )
 
@@ -250,3 +250,10 @@ def _word(reply: Reply) -> str:
         return ""
     word = data.get("error") if isinstance(data, dict) else None
     return f", {word}" if word in _KNOWN_ERRORS else ""
+
+
+def _scopes(granted: str | list[object]) -> list[str]:
+    # Some servers answer a list where RFC 6749 has a string; authlib reads both.
+    from authlib.oauth2.rfc6749.util import scope_to_list
+
+    return [s for s in scope_to_list(granted) if s]
