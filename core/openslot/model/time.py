@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 __all__ = [
@@ -49,8 +49,10 @@ def parse_instant(text: str) -> datetime:
 
 
 def place(wall: datetime, zone: tzinfo, *, offset: timedelta | None = None) -> datetime:
-    """The instant at which a clock in `zone` shows `wall`.
+    """The instant at which a clock in `zone` shows `wall`, with its offset instead of the zone.
 
+    Two datetimes of one ZoneInfo compare by what the clock shows: a visit from 01:30 to the second
+    01:00 would end before it starts. With offsets they compare as the instants that they are.
     `offset` is the UTC offset that the vendor named beside an ambiguous time, if it did.
     Raises NonexistentTime where the zone skips `wall`, AmbiguousTime where it has it twice and
     `offset` does not decide.
@@ -65,12 +67,15 @@ def place(wall: datetime, zone: tzinfo, *, offset: timedelta | None = None) -> d
             candidates.append(candidate)
     if not candidates:
         raise NonexistentTime(f"{zone} has no such local time: clocks go forward over it")
-    if candidates[0].utcoffset() == candidates[-1].utcoffset():
-        return candidates[0].replace(fold=0)
-    matching = [c for c in candidates if c.utcoffset() == offset]
-    if len(matching) != 1:
-        raise AmbiguousTime(f"{zone} has this local time twice and no offset says which is meant")
-    return matching[0]
+    if candidates[0].utcoffset() != candidates[-1].utcoffset():
+        candidates = [c for c in candidates if c.utcoffset() == offset]
+        if len(candidates) != 1:
+            raise AmbiguousTime(
+                f"{zone} has this local time twice and no offset says which is meant"
+            )
+    shown = candidates[0].utcoffset()
+    assert shown is not None
+    return wall.replace(tzinfo=timezone(shown), fold=0)
 
 
 def zone_named(name: str) -> ZoneInfo:
