@@ -69,10 +69,11 @@ def provenance(name: str, value: Any) -> Plant:
 PLANTS: list[tuple[str, Plant, str]] = [
     ("JWT", member(said=f"it is {JWT}"), "JSON Web Token"),
     ("PEM", member(said="-----BEGIN EC PRIVATE KEY-----\nabc"), "PEM"),
-    ("bearer", header("request", "accept", "Bearer abcdefgh1234"), "bearer token"),
+    ("bearer", header("request", "accept", "Bearer abcdefgh1234"), "Bearer credential"),
     ("basic", header("request", "accept", "Basic dXNlcjpwYXNzd29yZA=="), "Basic credential"),
     ("token by name", member(access_token="whatever"), "access_token holds a value"),
     ("secret in a query", query(api_key="whatever"), "api_key holds a value"),
+    ("token in a link", member(next="{base_url}/x?page=2&token=whatever"), "token holds a value"),
     ("random word", member(said="x9KfLq2Zt7Vb4RmWc8YpNd3H"), "random word"),
     ("hexadecimal word", member(said="9f86d081884c7d659a2feaa0c55ad015"), "hexadecimal word"),
     ("password in a URL", member(said="https://me:word@example.org/"), "password in a URL"),
@@ -125,6 +126,7 @@ ALLOWED: list[tuple[str, Plant]] = [
     ("an instant and an epoch", member(at="2027-03-15T09:00:00.000-04:00", id="visit.1805115600")),
     ("fiction's numbers", member(phone="+1 (212) 555-0142", mail="a.b@clinic.example.org")),
     ("a placeholder", member(access_token="{secret}", said="Bearer {secret}")),
+    ("a Basic examination", member(said="Basic examination, bearer certificate")),
     ("a practice's own name", member(name="Sample Clinic", line="1 Example Street")),
     ("FHIR codes", member(system="http://terminology.hl7.org/CodeSystem/v2-0276/ROUTINE1")),
 ]

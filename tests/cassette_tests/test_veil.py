@@ -56,6 +56,8 @@ JWT = ".".join(
         ("said", "2027-12-12", "2027-12-12"),
         ("said", f"a {JWT} b", f"a {SECRET} b"),
         ("said", "Bearer abcdefgh12", f"Bearer {SECRET}"),
+        ("said", "Basic dXNlcjpwYXNzd29yZA==, yes", f"Basic {SECRET}, yes"),
+        ("said", "Basic examination", "Basic examination"),
         ("code", "visit", "visit"),
     ],
 )

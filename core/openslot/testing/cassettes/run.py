@@ -253,11 +253,13 @@ def _is_private_key(secret: Any) -> bool:
 
 def _filled(value: Any, origin: str, folder: str) -> Any:
     if isinstance(value, dict):
-        return {k: _filled(v, origin, folder) for k, v in value.items()}
+        rsa = str(value.get("algorithm", "")).startswith("RS")
+        return {
+            k: _throwaway_key(rsa=rsa) if v == PRIVATE_KEY else _filled(v, origin, folder)
+            for k, v in value.items()
+        }
     if isinstance(value, list):
         return [_filled(v, origin, folder) for v in value]
-    if value == PRIVATE_KEY:
-        return _throwaway_key()
     if value == DIRECTORY:
         return folder
     if isinstance(value, str) and value.startswith("{origin"):
@@ -269,11 +271,12 @@ def _filled(value: Any, origin: str, folder: str) -> Any:
     return value
 
 
-def _throwaway_key() -> str:
+def _throwaway_key(*, rsa: bool) -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import rsa as rsa_
 
-    key = ec.generate_private_key(ec.SECP384R1())
+    key = rsa_.generate_private_key(65537, 2048) if rsa else ec.generate_private_key(ec.SECP384R1())
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

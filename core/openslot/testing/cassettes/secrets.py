@@ -6,17 +6,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
-from openslot.testing.cassettes.veil import SECRET, is_secret_name
+from openslot.testing.cassettes.veil import SECRET, credentials_in, is_secret_name
 
 __all__ = ["secrets_in"]
 
 _SHAPES = (
     ("a JSON Web Token", re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.")),
     ("a PEM block", re.compile(r"-----BEGIN [A-Z0-9 ]+-----")),
-    ("a bearer token", re.compile(r"\bBearer\s+(?!\{)[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)),
-    ("a Basic credential", re.compile(r"\bBasic\s+(?!\{)[A-Za-z0-9+/]{8,}={0,2}(?![A-Za-z ])")),
     ("a user name and password in a URL", re.compile(r"://[^/\s:@]+:[^/\s@]+@")),
     ("an AWS key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
     ("a Google key", re.compile(r"\bAIza[A-Za-z0-9_-]{30,}")),
@@ -42,6 +40,12 @@ def secrets_in(name: str, text: str) -> Iterator[str]:
     for what, pattern in _SHAPES:
         if pattern.search(text):
             yield what
+    for found in credentials_in(text):
+        yield f"a {found[1].capitalize()} credential"
+    if "?" in text:  # a link repeats what it was asked with
+        for asked, value in parse_qsl(text.partition("?")[2]):
+            if is_secret_name(asked) and value != SECRET:
+                yield f"{asked} holds a value, where {SECRET} belongs"
     if name.lower() in _VERSIONS:
         return
     rest = _UUID.sub(" ", unquote(text))  # %7C is no part of a word

@@ -109,7 +109,7 @@ class _Persister:
         responses: list[Any] = []
         for interaction in self._found.interactions if self._found else ():
             sent, answer = interaction.request, interaction.response.shown(self._veil)
-            request = VcrRequest(sent.method, sent.url, sent.body.data(), dict(sent.headers))
+            request: Any = VcrRequest(sent.method, sent.url, sent.body.data(), dict(sent.headers))
             request.sent, request.key = sent, sent.key
             requests.append(request)
             headers: dict[str, list[str]] = {}

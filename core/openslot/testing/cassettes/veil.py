@@ -7,20 +7,21 @@ cannot be undone.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-__all__ = ["SECRET", "Veil", "is_secret_name"]
+__all__ = ["SECRET", "Veil", "credentials_in", "is_secret_name"]
 
 SECRET = "{secret}"
 _SHORTEST = 6
 """Secrets shorter than this are hidden where they are a whole value only: `1` is everywhere."""
 
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*")
-_SCHEME = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}")
+_SCHEME = re.compile(r"\b(Bearer|Basic)\s+([A-Za-z0-9+/._~-]{8,}={0,2})", re.IGNORECASE)
 _NAMES = frozenset(
     {
         "accesstoken",
@@ -60,6 +61,21 @@ _NAMES = frozenset(
 def is_secret_name(name: str) -> bool:
     """Whether a member, field or parameter of this name holds a credential."""
     return re.sub(r"[^a-z]", "", name.lower()) in _NAMES
+
+
+def credentials_in(text: str) -> Iterator[re.Match[str]]:
+    """The `Bearer` and `Basic` credentials in a text; a "Basic examination" is none."""
+    for found in _SCHEME.finditer(text):
+        scheme, word = found[1].lower(), found[2]
+        if scheme == "bearer" and (len(word) >= 20 or any(c.isdigit() for c in word)):
+            yield found
+        elif scheme == "basic":
+            try:
+                pair = base64.b64decode(word, validate=True)
+            except ValueError:
+                continue
+            if b":" in pair:
+                yield found
 
 
 class Veil:
@@ -104,7 +120,10 @@ class Veil:
             text = pattern.sub(placeholder, text)
         if self._secrets is not None:
             text = self._secrets.sub(SECRET, text)
-        return _SCHEME.sub(rf"\1 {SECRET}", _JWT.sub(SECRET, text))
+        text = _JWT.sub(SECRET, text)
+        for found in reversed(list(credentials_in(text))):
+            text = text[: found.start(2)] + SECRET + text[found.end(2) :]
+        return text
 
     def show(self, text: str) -> str:
         """The text with addresses put back."""
