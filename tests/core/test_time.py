@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openslot import Appointment, AppointmentStatus, Slot
 from openslot.model import AmbiguousTime, NonexistentTime, Window, parse_instant, place
 from openslot.model.time import zone_named
 
 HOUR = timedelta(hours=1)
+BOOKED = AppointmentStatus.BOOKED
 
 
 def transitions(zone: ZoneInfo, year: int) -> list[datetime]:
@@ -101,3 +104,23 @@ def test_an_unknown_zone_is_an_error() -> None:
     for name in ("Mars/Olympus", "../etc/passwd", ""):
         with pytest.raises(ValueError, match="IANA"):
             zone_named(name)
+
+
+NEW_YORK = ZoneInfo("America/New_York")
+SECOND_ONE = datetime(2027, 11, 7, 1, 0, tzinfo=NEW_YORK, fold=1)
+HALF_PAST_FIRST = datetime(2027, 11, 7, 1, 30, tzinfo=NEW_YORK)
+
+
+@pytest.mark.parametrize("make", [Window, Slot, lambda s, e: Appointment("1", BOOKED, s, e)])
+def test_values_compare_as_instants_also_where_a_clock_goes_back(make: Any) -> None:
+    visit = make(HALF_PAST_FIRST, SECOND_ONE)  # half an hour, although the clock says less
+    assert visit.end - visit.start == timedelta(minutes=30)
+    assert (visit.start.utcoffset(), visit.end.utcoffset()) == (-4 * HOUR, -5 * HOUR)
+    first = make(HALF_PAST_FIRST - HOUR / 2, HALF_PAST_FIRST)
+    assert first.start != visit.end, "one o'clock is not the other one o'clock"
+    with pytest.raises(ValueError, match="after"):
+        make(SECOND_ONE, HALF_PAST_FIRST)
+    window = Window(HALF_PAST_FIRST, SECOND_ONE)
+    assert window.contains(visit.start)
+    assert not window.contains(SECOND_ONE)
+    assert not window.overlaps(SECOND_ONE, SECOND_ONE + HOUR)

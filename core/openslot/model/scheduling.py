@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from openslot.model.people import Identifier, Resource, ResourceKind, VisitMode
-from openslot.model.time import require_aware
+from openslot.model.time import require_aware, settled
 
 __all__ = [
     "Appointment",
@@ -142,7 +142,7 @@ class Segment:
     resources: tuple[Resource, ...]
 
     def __post_init__(self) -> None:
-        _check_span(self.start, self.end, "Segment")
+        _settle_span(self, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Slot:
     token: str | None = None
 
     def __post_init__(self) -> None:
-        _check_span(self.start, self.end, "Slot")
+        _settle_span(self, self.start, self.end)
 
     @property
     def practitioner(self) -> str | None:
@@ -181,7 +181,7 @@ class Slot:
     @property
     def duration(self) -> timedelta:
         """The time that really passes."""
-        return self.end.astimezone(UTC) - self.start.astimezone(UTC)
+        return self.end - self.start
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -225,7 +225,7 @@ class Appointment:
 
     def __post_init__(self) -> None:
         if self.start is not None and self.end is not None:
-            _check_span(self.start, self.end, "Appointment")
+            _settle_span(self, self.start, self.end)
         elif self.start is not None or self.end is not None:
             raise ValueError("an appointment has both a start and an end, or neither")
 
@@ -304,8 +304,11 @@ def _first(resources: tuple[Resource, ...], kind: ResourceKind) -> str | None:
     return next((r.id for r in resources if r.kind is kind), None)
 
 
-def _check_span(start: datetime, end: datetime, what: str) -> None:
-    if start.tzinfo is None or end.tzinfo is None:
-        raise ValueError(f"{what}.start and {what}.end must be aware datetimes")
+def _settle_span(value: Slot | Segment | Appointment, start: datetime, end: datetime) -> None:
+    if type(start.tzinfo) is not timezone or type(end.tzinfo) is not timezone:
+        what = type(value).__name__
+        start, end = settled(start, f"{what}.start"), settled(end, f"{what}.end")
+        object.__setattr__(value, "start", start)
+        object.__setattr__(value, "end", end)
     if end <= start:
-        raise ValueError(f"{what}.end must be after {what}.start")
+        raise ValueError(f"{type(value).__name__}.end must be after its start")

@@ -19,6 +19,7 @@ __all__ = [
     "parse_instant",
     "place",
     "require_aware",
+    "settled",
 ]
 
 
@@ -36,6 +37,21 @@ def require_aware(value: datetime, what: str) -> None:
         raise ValueError(f"{what} must be an aware datetime (with an offset or a zone)")
 
 
+def settled(value: datetime, what: str) -> datetime:
+    """The same instant with its offset instead of its zone. Raises ValueError as `require_aware`.
+
+    Two datetimes of one ZoneInfo compare by what the clock shows: a visit from 01:30 to the second
+    01:00 would end before it starts, and the two would be equal. With offsets they compare as the
+    instants that they are, so the values of the model hold nothing else.
+    """
+    if type(value.tzinfo) is timezone:
+        return value
+    offset = value.utcoffset() if value.tzinfo is not None else None
+    if offset is None:
+        raise ValueError(f"{what} must be an aware datetime (with an offset or a zone)")
+    return value.replace(tzinfo=timezone(offset), fold=0)
+
+
 def parse_instant(text: str) -> datetime:
     """An ISO 8601 date and time that carries its offset, as an aware datetime.
 
@@ -49,10 +65,8 @@ def parse_instant(text: str) -> datetime:
 
 
 def place(wall: datetime, zone: tzinfo, *, offset: timedelta | None = None) -> datetime:
-    """The instant at which a clock in `zone` shows `wall`, with its offset instead of the zone.
+    """The instant at which a clock in `zone` shows `wall`, with its offset (see `settled`).
 
-    Two datetimes of one ZoneInfo compare by what the clock shows: a visit from 01:30 to the second
-    01:00 would end before it starts. With offsets they compare as the instants that they are.
     `offset` is the UTC offset that the vendor named beside an ambiguous time, if it did.
     Raises NonexistentTime where the zone skips `wall`, AmbiguousTime where it has it twice and
     `offset` does not decide.
@@ -62,8 +76,8 @@ def place(wall: datetime, zone: tzinfo, *, offset: timedelta | None = None) -> d
     candidates = []
     for fold in (0, 1):
         candidate = wall.replace(tzinfo=zone, fold=fold)
-        shown = candidate.astimezone(UTC).astimezone(zone)
-        if shown.replace(tzinfo=None, fold=0) == wall.replace(fold=0):
+        there = candidate.astimezone(UTC).astimezone(zone)
+        if there.replace(tzinfo=None, fold=0) == wall.replace(fold=0):
             candidates.append(candidate)
     if not candidates:
         raise NonexistentTime(f"{zone} has no such local time: clocks go forward over it")
@@ -73,9 +87,7 @@ def place(wall: datetime, zone: tzinfo, *, offset: timedelta | None = None) -> d
             raise AmbiguousTime(
                 f"{zone} has this local time twice and no offset says which is meant"
             )
-    shown = candidates[0].utcoffset()
-    assert shown is not None
-    return wall.replace(tzinfo=timezone(shown), fold=0)
+    return settled(candidates[0], "a placed time")
 
 
 def zone_named(name: str) -> ZoneInfo:
@@ -94,23 +106,24 @@ class Window:
     end: datetime
 
     def __post_init__(self) -> None:
-        require_aware(self.start, "Window.start")
-        require_aware(self.end, "Window.end")
+        object.__setattr__(self, "start", settled(self.start, "Window.start"))
+        object.__setattr__(self, "end", settled(self.end, "Window.end"))
         if self.end <= self.start:
             raise ValueError("a window ends after it starts")
 
     @property
     def length(self) -> timedelta:
         """The time that really passes between start and end."""
-        return self.end.astimezone(UTC) - self.start.astimezone(UTC)
+        return self.end - self.start
 
     def overlaps(self, start: datetime, end: datetime) -> bool:
         """Whether any instant lies both in this window and in [start, end)."""
+        start, end = settled(start, "start"), settled(end, "end")
         return start < self.end and self.start < end
 
     def contains(self, instant: datetime) -> bool:
         """Whether `instant` lies in this window."""
-        return self.start <= instant < self.end
+        return self.start <= settled(instant, "instant") < self.end
 
     def split(self, longest: timedelta) -> Iterator[Window]:
         """Adjoining windows, none longer than `longest`, that together are this one."""
