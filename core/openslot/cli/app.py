@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import openslot
+from openslot.cli.cassettes import cassettes
 from openslot.cli.demo import demo
 from openslot.cli.doctor import doctor
 from openslot.cli.later import outcome, recover, unsettled
@@ -102,5 +103,6 @@ for _command in (
     unsettled,
     recover,
     sandbox,
+    cassettes,
 ):
     cli.add_command(_command)
