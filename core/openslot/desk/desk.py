@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -536,12 +536,22 @@ class Desk:
                 entry = await self._work(job, entry)
         except LeaseLost:
             entry = await self._journal.get(entry.practice, entry.marker) or entry
+        except OpenSlotError:
+            await self._forget_unsent(entry)
+            raise
         finally:
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)
         if not entry.final:
             await self._journal.let_go(entry, engine.now())
         return entry
+
+    async def _forget_unsent(self, entry: Entry) -> None:
+        """Delete an entry whose work failed before anything left: its key is unused."""
+        found = await self._journal.get(entry.practice, entry.marker)
+        if found and found.state is State.RECORDED and found.owner == self._journal.owner:
+            with suppress(LeaseLost):
+                await self._journal.forget(found)
 
     async def _work(self, job: Job, entry: Entry) -> Entry:
         engine = self._engine

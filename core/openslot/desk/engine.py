@@ -160,6 +160,16 @@ class Engine:
             await self.journal.unclaim(self.practice.name, entry.marker)
 
     async def _prepare(self, entry: Entry, request: BookingRequest) -> Entry:
+        """What comes before the write. What fails here leaves the key unused, a refusal apart."""
+        try:
+            return await self._look_before(entry, request)
+        except AskAgain:
+            raise
+        except OpenSlotError:
+            await self.journal.forget(entry)
+            raise
+
+    async def _look_before(self, entry: Entry, request: BookingRequest) -> Entry:
         slot = request.slot
         await self._still_offered(request)
         if slot.capacity == 1 and not await self.journal.claim(

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import re
 import socket
 import ssl
 import threading
 import zlib
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,18 @@ __all__ = ["Client"]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z|\Z")
 _ssl_lock = threading.Lock()
+_ours: ContextVar[bool] = ContextVar("openslot_http_ours", default=False)
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    """Whether a record is of somebody else's request."""
+    return not _ours.get()
+
+
+# The client library logs whole URLs at INFO, and answers' headers at DEBUG: queries and Locations
+# may name patients. What there is to say of our requests, `Exchange` says.
+for _name in ("httpx", *(f"httpcore.{n}" for n in ("connection", "http11", "http2", "proxy"))):
+    logging.getLogger(_name).addFilter(_not_ours)
 
 
 @functools.cache
@@ -76,6 +90,7 @@ class Client:
         """Status, headers and unpacked body. Raises Lost, ConfigError for unfit header fields."""
         seen = _Seen(traced=self._traced)
         built = self._build(request, timeouts, seen)
+        ours = _ours.set(True)
         try:
             # A client's read timeout starts again with every chunk; this one does not.
             async with asyncio.timeout(timeouts.total):
@@ -93,6 +108,8 @@ class Client:
             raise self._explain(error, seen) from None
         except _Unreadable as error:
             raise seen.lost(error.cause, f"{self._where} {error}") from None
+        finally:
+            _ours.reset(ours)
         return response.status_code, headers, body
 
     @property
