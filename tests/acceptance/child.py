@@ -86,7 +86,7 @@ def stand_still(hold: dict[str, Any] | None, say: Say) -> None:
     def here() -> bool:
         nonlocal seen
         seen += 1
-        return seen == nth
+        return bool(seen == nth)
 
     def forever() -> None:
         say({"held": where})
@@ -100,7 +100,7 @@ def stand_still(hold: dict[str, Any] | None, say: Say) -> None:
             if here():
                 forever()
 
-        Call.sending = journalled  # type: ignore[method-assign]
+        Call.sending = journalled  # type: ignore[method-assign,assignment]
         return
 
     from openslot_connectors.local.connector import LocalConnector
@@ -192,17 +192,12 @@ def live(address: str) -> None:
 
 def main(address: str) -> None:
     """Fork a child for every line on stdin; end when it closes."""
-    import alembic.command
-    import fhir.resources.R4B.appointment
-    import fhir.resources.R4B.patient
-    import fhir.resources.R4B.slot
-    import sqlalchemy.dialects.sqlite
 
     import openslot_connectors.fhir.connector
     import openslot_connectors.local.connector  # noqa: F401 (all of these are for the children)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
-    while sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+    while os.read(0, 1):
         if os.fork() == 0:
             code = 1
             try:

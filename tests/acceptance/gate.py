@@ -10,13 +10,15 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 PATIENCE = 60.0
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Gate:
             stop.dead.set()
             self.stop = None
 
-    def carry(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list, bytes] | None:  # type: ignore[type-arg]
+    def carry(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer | None:
         """The server's answer; None where the gate swallowed the request or the answer."""
         stop = self.stop
         write = request.command in {"PUT", "POST", "PATCH"} and "_search" not in request.path
@@ -83,7 +85,7 @@ class Gate:
             stop.over.set()
         return None
 
-    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list, bytes]:  # type: ignore[type-arg]
+    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(*self.upstream, timeout=PATIENCE)
         try:
             connection.putrequest(
@@ -146,10 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_PATCH = _carry
 
     def handle(self) -> None:
-        try:
+        with suppress(ConnectionError):  # likewise
             super().handle()
-        except ConnectionError:
-            pass  # likewise
 
     def log_message(self, format: str, *args: object) -> None:
         """Query strings name patients: nothing is logged."""

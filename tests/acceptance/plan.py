@@ -41,7 +41,7 @@ PEOPLE = (
 
 @dataclass(frozen=True)
 class Plan:
-    """A practice: who works when, on which dates, in which zone; patients get ids pat-1, pat-2..."""
+    """A practice: who works when, on which dates, in which zone; patients: pat-1, ..."""
 
     zone: str = "America/New_York"
     practitioners: tuple[str, ...] = ("dr-1", "dr-2")

@@ -112,7 +112,9 @@ def fill_clinic(clinic: Clinic, plan: Plan) -> None:
         for who in plan.practitioners:
             clinic.add_practitioner(Practitioner(who, f"Practitioner {who}"))
             hours = tuple(
-                WeeklyHours(day.weekday(), a, b, day, day) for day in plan.dates for a, b in plan.hours
+                WeeklyHours(day.weekday(), a, b, day, day)
+                for day in plan.dates
+                for a, b in plan.hours
             )
             clinic.set_hours(who, "main", hours)
         horizon = timedelta(days=3650)

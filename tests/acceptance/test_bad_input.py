@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from acceptance.plan import NOW, Plan
-from acceptance.targets import FhirSandbox, fill_clinic
+from acceptance.targets import fill_clinic
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -235,9 +235,7 @@ async def test_an_html_page_for_json(sandbox: Sandbox, make_desk: MakeDesk, watc
     await refused(watch, make_desk(), BadResponse, "HTML page", "base_url", slot=slot)
 
 
-async def test_a_body_of_ten_megabytes(
-    sandbox: Sandbox, make_desk: MakeDesk, watch: Watch
-) -> None:
+async def test_a_body_of_ten_megabytes(sandbox: Sandbox, make_desk: MakeDesk, watch: Watch) -> None:
     slot = await a_slot(make_desk)
     sandbox.faults.add("huge-body:size=10000000")
     await refused(watch, make_desk(), BadResponse, "more than 8388608 bytes", slot=slot)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import time as wall
@@ -49,6 +49,7 @@ class Moment:
 
 def moments(target: Target) -> list[Moment]:
     """Every moment at which a process can die at this target."""
+    places: tuple[str, ...]
     if target.name == "local":
         writes, places = {"book": 1, "reschedule": 1, "cancel": 1}, IN_CLINIC
     else:
@@ -65,7 +66,9 @@ def moments(target: Target) -> list[Moment]:
 class Site:
     """A target that children work on, its slots, and the gate in front of it where it has one."""
 
-    def __init__(self, target: Target, nursery: Nursery, directory: Path, gate: Gate | None) -> None:
+    def __init__(
+        self, target: Target, nursery: Nursery, directory: Path, gate: Gate | None
+    ) -> None:
         self.target = target
         self.nursery = nursery
         self.directory = directory

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, time as wall, timedelta
+from datetime import date, timedelta
+from datetime import time as wall
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class Race:
         took = time.monotonic() - start
 
         ends = Counter(r["end"] for r in results)
-        other = [r["why"] for r in results if r["end"] not in ("verified", "slot_taken") and "why" in r]
+        other = [
+            r["why"] for r in results if r["end"] not in ("verified", "slot_taken") and "why" in r
+        ]
         assert ends == {"verified": 1, "slot_taken": CLIENTS - 1}, (ends, other[:5])
         winner = next(r["appointment"] for r in results if r["end"] == "verified")
         assert self.target.standing(start=slot.start) == [winner]

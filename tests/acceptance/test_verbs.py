@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -150,7 +150,9 @@ async def test_taken_comes_with_three_alternatives(target: Target, make_desk: Ma
         alternatives = refusal.value.alternatives
         assert len(alternatives) == 3
         assert len({a.identity for a in alternatives}) == 3
-        assert all((a.practitioner, a.start.astimezone(UTC)) in target.plan.expected for a in alternatives)
+        assert all(
+            (a.practitioner, a.start.astimezone(UTC)) in target.plan.expected for a in alternatives
+        )
         assert slot.start not in {a.start for a in alternatives}
         assert target.standing() == [id_]
 
