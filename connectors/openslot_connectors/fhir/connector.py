@@ -395,6 +395,7 @@ class FhirR4Connector(FhirConnector):
         ),
         documentation="http://hl7.org/fhir/R4/slot.html",
         evidence=Evidence.DOCS,
+        verified_against=("Medplum FhirRouter 5.2.13, in memory",),
         notes={
             "conflict_enforcement": "by a PUT of the Slot under If-Match; two Slots that overlap"
             " are two claims",

@@ -169,7 +169,7 @@ class SlotReader:
         slots, schedules, refs, as_of, source = (
             self.slots, self.schedules, self._refs, self.as_of, self.source,
         )  # fmt: skip
-        wanted, types_of = self.wanted, self._types_of
+        wanted, types_of, single = self.wanted, self._types_of, self._single
         for raw in resources:
             try:
                 if raw["status"] != "free":
@@ -204,7 +204,13 @@ class SlotReader:
             if "modifierExtension" in raw or "implicitRules" in raw:
                 self._miss(raw, "modifierExtension", "a Slot with an unknown modifier")
                 continue
-            type_, fits = types_of(raw, schedule)
+            try:
+                # One coding of one type is what servers send, and a page repeats a few of them.
+                (concept,) = raw["serviceType"]
+                (coding,) = concept["coding"]
+                type_, fits = single[coding["system"], coding["code"]]
+            except (KeyError, TypeError, ValueError):
+                type_, fits = types_of(raw, schedule)
             if not fits:
                 continue
             slot = new(Slot)
@@ -230,19 +236,13 @@ class SlotReader:
 
         A Slot that names no type is for what its Schedule names; where that names none, for any.
         """
-        services: Any = raw.get("serviceType")
-        try:
-            # One coding of one type is what servers send, and a page repeats a few of them.
-            (concept,) = services
-            (coding,) = concept["coding"]
-            key = (coding["system"], coding["code"])
-            known = self._single.get(key)
-            if known is None:
-                known = self._single[key] = self._fit((f"{key[0]}|{key[1]}",))
-            return known
-        except (KeyError, TypeError, ValueError):
-            found = concept_tokens(services) or concept_tokens(raw.get("appointmentType"))
-            return self._fit(tuple(found) or schedule.types)
+        services = raw.get("serviceType")
+        found = concept_tokens(services) or concept_tokens(raw.get("appointmentType"))
+        known = self._fit(tuple(found) or schedule.types)
+        if len(found) == 1:
+            system, _, code = found[0].rpartition("|")
+            self._single[system, code] = known
+        return known
 
     def _fit(self, types: tuple[str, ...]) -> tuple[str | None, bool]:
         if self.wanted_type is not None and types:
