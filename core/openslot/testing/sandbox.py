@@ -389,6 +389,8 @@ def main_run(
     does not exist, OSError where the port is taken.
     """
     cls = load_sandbox(name)
+    if not cls.served:
+        raise ConfigError(f"{name} has no server to run: its connector opens the clinic itself")
     sandbox = cls(
         seed=seed,
         database=database,

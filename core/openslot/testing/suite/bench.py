@@ -284,7 +284,9 @@ class Bench:
 
     # what goes wrong
 
-    def fault(self, name: str, *, nth: int | None = None, lasting: bool = True, **more: Any) -> None:
+    def fault(
+        self, name: str, *, nth: int | None = None, lasting: bool = True, **more: Any
+    ) -> None:
         """Let the nth request from now on (every one, without it) meet a fault, and all later."""
         self.sandbox.faults.clear()
         times = ALWAYS if lasting else 1
@@ -297,7 +299,9 @@ class Bench:
 
     def answer_instead(self, status: int, body: bytes, media_type: str, **headers: str) -> None:
         """Answer every request so, whatever it asks."""
-        wrong = Instead(status, body, media_type, {k.replace("_", "-"): v for k, v in headers.items()})
+        wrong = Instead(
+            status, body, media_type, {k.replace("_", "-"): v for k, v in headers.items()}
+        )
         self.wire.instead = lambda seen: wrong
 
     def writes(self, seen: Iterable[Seen]) -> list[int]:

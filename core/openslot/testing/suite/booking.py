@@ -32,11 +32,17 @@ class Booking(Suite):
         assert len(standing) == 1, f"{len(standing)} appointments stand after one booking"
         record = standing[0]
         assert (record.start, record.end) == (slot.start, slot.end), "it is at another time"
-        assert bench.vendor_id("patient", str(record.patient)) == bench.people.patients[0]
-        assert bench.vendor_id("practitioner", str(record.practitioner)) == slot.practitioner
+        assert bench.vendor_id("patient", str(record.patient)) == bench.people.patients[0], (
+            "it is another patient's"
+        )
+        assert bench.vendor_id("practitioner", str(record.practitioner)) == slot.practitioner, (
+            "it is with another practitioner"
+        )
         assert record.appointment_type == "visit", "it is of another type"
         if written.id is not None:
-            assert written.id == bench.vendor_id("appointment", record.id)
+            assert written.id == bench.vendor_id("appointment", record.id), (
+                "the id that was answered is another record's"
+            )
 
     @check(5, "book")
     async def test_book_claims_no_more_than_it_was_told(self, bench: Bench) -> None:
@@ -62,7 +68,7 @@ class Booking(Suite):
         assert len(found.items) == 1, (
             f"{len(found.items)} records carry the marker of a booking that was just made"
         )
-        assert key(found.items[0]) == key(request.slot)
+        assert key(found.items[0]) == key(request.slot), "the marked record is at another time"
 
     @check(7, "book", claims=("conflict_enforcement",))
     async def test_a_taken_slot_is_slot_taken(self, bench: Bench) -> None:
@@ -121,7 +127,7 @@ class Booking(Suite):
         bench.sandbox.clock.advance(slot.start - bench.sandbox.clock.now() - timedelta(minutes=10))
         with one_of(Rejected, Stale, what="booking ten minutes before the visit"):
             await (await bench.another()).book(bench.request(slot))
-        assert not bench.standing()
+        assert not bench.standing(), "it stands, although it was refused"
 
     @check(8, "book")
     async def test_an_unknown_patient_is_refused(self, bench: Bench) -> None:
@@ -131,7 +137,7 @@ class Booking(Suite):
         """
         with one_of(NotFound, Rejected, what="booking for a patient who does not exist"):
             await bench.connector.book(bench.request(await bench.slot(), patient="nobody-here"))
-        assert not bench.standing()
+        assert not bench.standing(), "it stands, although it was refused"
 
     @check(8, "book")
     async def test_a_made_up_slot_is_refused(self, bench: Bench) -> None:
@@ -144,7 +150,7 @@ class Booking(Suite):
         invented = Slot(night, night + timedelta(minutes=30), id="made-up", ref="made-up")
         with one_of(Stale, SlotTaken, NotFound, Rejected, what="booking a slot nobody offered"):
             await bench.connector.book(bench.request(invented))
-        assert not bench.standing()
+        assert not bench.standing(), "it stands, although it was refused"
 
     @check(4, "book", claims=("idempotent_booking",))
     async def test_the_same_intent_books_once(self, bench: Bench) -> None:
@@ -156,4 +162,4 @@ class Booking(Suite):
         first = await bench.connector.book(request)
         again = await (await bench.another()).book(request)
         assert len(bench.standing()) == 1, "two appointments stand for one intent"
-        assert again.id == first.id
+        assert again.id == first.id, "the same intent has two ids"

@@ -39,7 +39,9 @@ class Changing(Suite):
         id, record = await self._booked(bench, await bench.slot())
         await bench.connector.cancel(CancelRequest(bench.intent(), id))
         assert not bench.standing(), "it stands after it was cancelled"
-        assert bench.clinic.get_appointment(record).status is AppointmentStatus.CANCELLED
+        assert bench.clinic.get_appointment(record).status is AppointmentStatus.CANCELLED, (
+            "the record of a cancelled appointment does not say so"
+        )
 
     @check(4, "cancel", "book")
     async def test_cancelling_twice_is_fine(self, bench: Bench) -> None:
@@ -50,8 +52,8 @@ class Changing(Suite):
         id, _ = await self._booked(bench, await bench.slot())
         await bench.connector.cancel(CancelRequest(bench.intent(), id))
         written = await (await bench.another()).cancel(CancelRequest(bench.intent(), id))
-        assert written.id in (None, id)
-        assert not bench.standing()
+        assert written.id in (None, id), "another appointment was answered"
+        assert not bench.standing(), "it stands after it was cancelled"
 
     @check(7, "cancel", "book", "find_slots", claims=("frees_slot_on_cancel",))
     async def test_cancel_gives_the_time_back(self, bench: Bench) -> None:
@@ -91,7 +93,7 @@ class Changing(Suite):
         bench.clinic.update(record, comment="changed at the practice's own desk")
         with one_of(Stale, what="cancelling under an old version"):
             await bench.connector.cancel(CancelRequest(bench.intent(), id, version=version))
-        assert len(bench.standing()) == 1
+        assert len(bench.standing()) == 1, "it was cancelled under an old version"
 
     @check(6, "reschedule", "book")
     async def test_reschedule_moves(self, bench: Bench) -> None:
@@ -106,9 +108,11 @@ class Changing(Suite):
         standing = bench.standing()
         assert len(standing) == 1, f"{len(standing)} appointments stand after a move"
         assert standing[0].start == new.start, "it is not at the new time"
-        assert bench.vendor_id("patient", str(standing[0].patient)) == bench.people.patients[0]
+        assert bench.vendor_id("patient", str(standing[0].patient)) == bench.people.patients[0], (
+            "it is another patient's after the move"
+        )
         now = bench.vendor_id("appointment", standing[0].id)
-        assert written.id in (None, now)
+        assert written.id in (None, now), "the id that was answered is another record's"
         if bench.connector.traits.id_changes_on_move is Claim.NO:
             assert now == id, "id_changes_on_move is NO, and the id changed"
         elif now != id and written.id is not None:
@@ -131,7 +135,7 @@ class Changing(Suite):
             await bench.connector.reschedule(RescheduleRequest(bench.intent(), id, new))
         kept = bench.clinic.get_appointment(record)
         assert kept.status.takes_time, "the patient's place is gone"
-        assert kept.start == old.start
+        assert kept.start == old.start, "the old appointment is at another time"
 
     @check(6, "reschedule", "book", claims=("atomic_reschedule",), wire=True)
     async def test_reschedule_has_a_place_at_every_instant(self, bench: Bench) -> None:
@@ -194,7 +198,7 @@ class Changing(Suite):
         """
         id, record = await self._booked(bench, await bench.slot())
         await bench.connector.confirm(id)
-        assert [a.id for a in bench.standing()] == [record]
+        assert [a.id for a in bench.standing()] == [record], "confirming changed what stands"
 
     async def _booked(self, bench: Bench, slot: Slot) -> tuple[str, str]:
         """An appointment that this connector made: its id as the vendor and as the clinic has it."""

@@ -50,9 +50,9 @@ class Contract(Suite):
         If it fails: complete `info`; its name is the entry point's and the sandbox's.
         """
         info = type(bench.connector).info
-        assert isinstance(info, ConnectorInfo)
+        assert isinstance(info, ConnectorInfo), "`info` is no ConnectorInfo"
         assert info.name == bench.sandbox.name, "connector and sandbox have different names"
-        assert info.title
+        assert info.title, "info.title is empty"
         assert info.documentation, "info.documentation names the vendor document that is followed"
         known = {*VERBS, *(f.name for f in fields(Traits))}
         assert info.notes.keys() <= known, f"notes on nothing: {info.notes.keys() - known}"
@@ -90,7 +90,7 @@ class Contract(Suite):
         """
         before = bench.clinic.changes()
         await bench.connector.probe()
-        assert bench.clinic.changes(before.cursor).items == ()
+        assert bench.clinic.changes(before.cursor).items == (), "probing wrote something"
 
     @check(0)
     async def test_closing_twice_is_fine(self, bench: Bench) -> None:

@@ -46,7 +46,7 @@ class Deadlines(Suite):
         ):
             await bench.connector.book(request)
         assert caught[0].sent is False, "nothing was sent, and the error does not say so"
-        assert not bench.standing()
+        assert not bench.standing(), "it was booked after the deadline"
 
     @check(11, "find_slots", wire=True)
     async def test_a_dribbling_answer_ends_at_the_deadline(self, bench: Bench) -> None:

@@ -25,7 +25,7 @@ class AtTheDesk(Suite):
 
     @check(5, "find_slots", "book")
     async def test_desk_confirms_only_what_stands(self, bench: Bench) -> None:
-        """"Confirmed" is said of what the practice's system shows, and only where it is exclusive.
+        """ "Confirmed" is said of what the practice's system shows, and only where it is exclusive.
 
         If it fails: `get_appointment` must show start, end, patient and status; look at
         `outcome.proof` for what was compared.
@@ -33,9 +33,9 @@ class AtTheDesk(Suite):
         desk = await bench.desk()
         slot = await self._slot(bench, desk)
         outcome = await desk.book(slot, bench.people.patients[0], key="one")
-        assert len(bench.standing()) == 1
+        assert len(bench.standing()) == 1, "one booking, and not one appointment stands"
         if outcome.level is ProofLevel.VERIFIED:
-            assert outcome.appointment is not None
+            assert outcome.appointment is not None, "verified, and there is no appointment"
             record = bench.record(outcome.appointment.id)
             assert record.start == slot.start, "verified, and it is at another time"
         elif bench.connector.capabilities.can("get_appointment"):
@@ -43,10 +43,12 @@ class AtTheDesk(Suite):
                 bench.connector.traits.holds("creation_may_pend")
             ), f"it can be read back, and is only {outcome.level}: {outcome.mismatch}"
         enforced = bench.connector.traits.conflict_enforcement is Claim.YES
-        assert enforced or outcome.exclusive is not Exclusive.ENFORCED
+        assert enforced or outcome.exclusive is not Exclusive.ENFORCED, (
+            "exclusive is called enforced, and the vendor is not known to enforce it"
+        )
         assert outcome.confirmed is (
             outcome.level is ProofLevel.VERIFIED and outcome.exclusive is not Exclusive.UNKNOWN
-        )
+        ), "confirmed without being verified and exclusive, or the other way round"
 
     @check(5, "find_slots", "book", manners={"bookings_pend": True})
     async def test_desk_does_not_confirm_what_pends(self, bench: Bench) -> None:
@@ -74,10 +76,12 @@ class AtTheDesk(Suite):
         other = (await bench.slots(bench.query_window))[4]
         first = await desk.book(slot, bench.people.patients[0], key="one")
         again = await desk.book(slot, bench.people.patients[0], key="one")
-        assert (again.state, again.intent) == (first.state, first.intent)
+        assert (again.state, again.intent) == (first.state, first.intent), (
+            "the same key answers another outcome"
+        )
         with one_of(KeyReused, what="the same key for another slot"):
             await desk.book(other, bench.people.patients[0], key="one")
-        assert len(bench.standing()) == 1
+        assert len(bench.standing()) == 1, "one key, and not one appointment stands"
 
     @check(7, "find_slots", "book")
     async def test_of_several_desks_one_confirms(self, bench: Bench) -> None:
@@ -181,9 +185,13 @@ class AtTheDesk(Suite):
         assert min(counts) >= 1, "for a moment the patient had no place"
         if isinstance(result, OpenSlotError):
             assert isinstance(result, Rejected), f"it became {type(result).__name__}: {result}"
-            assert [a.start for a in bench.standing()] == [slots[0].start]
+            assert [a.start for a in bench.standing()] == [slots[0].start], (
+                "the move was refused, and the old appointment does not stand"
+            )
             return
-        assert [a.start for a in bench.standing()] == [slots[5].start], "one stands, at the new time"
+        assert [a.start for a in bench.standing()] == [slots[5].start], (
+            "one stands, at the new time"
+        )
 
     @check(7, "find_slots", "book", "cancel", "get_appointment")
     async def test_desk_cancels_what_it_says(self, bench: Bench) -> None:
@@ -208,6 +216,9 @@ class AtTheDesk(Suite):
         self, bench: Bench, prepare: Callable[[Slot, Slot], Awaitable[Work]], *, standing: int
     ) -> None:
         desk = await bench.desk()
+        readable = bench.connector.capabilities.can(
+            "find_booking" if standing else "get_appointment"
+        )
         slots = list(await bench.slots(bench.query_window))
         work = await prepare(slots.pop(0), slots.pop(0))
         bench.wire.forget()
@@ -233,6 +244,9 @@ class AtTheDesk(Suite):
             assert stand == standing, f"{what}: {stand} appointments stand, not {standing}"
             assert isinstance(result, Outcome), f"{what}: {type(result).__name__}: {result}"
             assert result.failure is None, f"{what}, it was done, and the caller is told: not"
+            assert result.settled or not readable, (
+                f"{what}, what was written can be read back, and it stays {result.state}"
+            )
             self._clear(bench)
 
     async def _settled(self, desk: Desk) -> None:

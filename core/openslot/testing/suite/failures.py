@@ -147,7 +147,7 @@ class Failures(Suite):
                 bench.answer_instead(200, body, "application/json")
                 result = await leaf(ask(await bench.another()), f"{name}, answered {body!r}")
                 if isinstance(result, Listing) and not result.none:
-                    assert not result.items
+                    assert not result.items, "entries were read out of another document"
                     continue
                 assert isinstance(result, BadResponse), (
                     f"{name}, answered with {body!r}, gave {type(result).__name__}"

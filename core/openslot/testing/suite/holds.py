@@ -28,7 +28,7 @@ class Holds(Suite):
             await (await bench.another()).book(
                 bench.request(slot, patient=bench.people.patients[1])
             )
-        assert not bench.standing()
+        assert not bench.standing(), "it was booked although somebody else holds it"
 
     @check(7, "hold", claims=("native_hold",))
     async def test_a_held_slot_is_not_held_twice(self, bench: Bench) -> None:
@@ -50,7 +50,7 @@ class Holds(Suite):
         slot = await bench.slot()
         hold = await self._hold(bench, slot)
         await bench.connector.book(bench.request(slot, hold=hold.id))
-        assert len(bench.standing()) == 1
+        assert len(bench.standing()) == 1, "the holder's booking does not stand"
 
     @check(7, "hold", "release", "book")
     async def test_a_released_slot_is_everybody_s(self, bench: Bench) -> None:
@@ -66,7 +66,7 @@ class Holds(Suite):
             await (await bench.another()).book(bench.request(slot))
         except SlotTaken as error:
             raise AssertionError("a slot that was released is still kept") from error
-        assert len(bench.standing()) == 1
+        assert len(bench.standing()) == 1, "the booking of a released slot does not stand"
 
     @check(7, "hold", "book", claims=("native_hold",))
     async def test_a_hold_expires(self, bench: Bench) -> None:

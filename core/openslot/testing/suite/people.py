@@ -32,12 +32,12 @@ class People(Suite):
         If it fails: send dates as the vendor wants them; read every page.
         """
         found = await bench.connector.find_patients(named(CANARY))
-        assert found.complete
+        assert found.complete, "a plain search was not complete"
         assert bench.people.canary in {p.id for p in found}, "the patient is not among those found"
         one = next(p for p in found if p.id == bench.people.canary)
         assert one.birth_date == CANARY.birth_date, "the birth date is another (a date has no zone)"
-        assert one.name is not None
-        assert one.name.family == "Qanaryfam"
+        assert one.name is not None, "the patient has no name"
+        assert one.name.family == "Qanaryfam", "the family name is another"
 
     @check(1, "find_patients")
     async def test_a_stranger_is_not_found(self, bench: Bench) -> None:
@@ -87,8 +87,12 @@ class People(Suite):
         made = await bench.connector.create_patient(NEW_CANARY, intent=bench.intent())
         assert made.id, "a registered patient has an id"
         there = bench.clinic.find_patients(named(NEW_CANARY))
-        assert [bench.vendor_id("patient", str(p.id)) for p in there] == [made.id]
-        assert there[0].birth_date == NEW_CANARY.birth_date
+        assert [bench.vendor_id("patient", str(p.id)) for p in there] == [made.id], (
+            "the practice does not have the person under the id that was answered"
+        )
+        assert there[0].birth_date == NEW_CANARY.birth_date, (
+            "the birth date is another (a date has no zone)"
+        )
         phones = there[0].contacts(ContactSystem.PHONE)
         assert phones == NEW_CANARY.contacts(ContactSystem.PHONE), "the phone number was lost"
 
@@ -108,7 +112,7 @@ class People(Suite):
             assert result.sent is not False, "it was registered, and the error says nothing left"
 
     def _look(self, bench: Bench) -> None:
-        assert bench.wire.seen
+        assert bench.wire.seen, "nothing was sent, so nothing can be seen"
         for seen in bench.wire.seen:
             found = leaks(unquote_plus(seen.target))
             assert not found, f"the URL of a {seen.method} request names the patient: {found}"

@@ -39,10 +39,12 @@ class Reading(Suite):
         theirs = bench.take(slot)
         got = await bench.connector.get_appointment(bench.vendor_id("appointment", theirs.id))
         assert key(got) == key(slot), "another time or practitioner is shown"
-        assert got.patient == bench.people.patients[1]
-        assert got.status is AppointmentStatus.BOOKED
+        assert got.patient == bench.people.patients[1], "another patient is shown, or none"
+        assert got.status is AppointmentStatus.BOOKED, "a booked appointment is not read as booked"
         assert got.as_of is not None, "an appointment that was read has no as_of"
-        assert got.source == type(bench.connector).info.name
+        assert got.source == type(bench.connector).info.name, (
+            "an appointment does not say where it comes from"
+        )
 
     @check(5, "get_appointment", "book")
     async def test_an_appointment_is_read_anew(self, bench: Bench) -> None:
@@ -52,9 +54,13 @@ class Reading(Suite):
         """
         theirs = bench.take(await bench.slot())
         id = bench.vendor_id("appointment", theirs.id)
-        assert (await bench.connector.get_appointment(id)).status is AppointmentStatus.BOOKED
+        assert (await bench.connector.get_appointment(id)).status is AppointmentStatus.BOOKED, (
+            "a booked appointment is not read as booked"
+        )
         bench.clinic.cancel(theirs.id)
-        assert (await bench.connector.get_appointment(id)).status is AppointmentStatus.CANCELLED
+        assert (await bench.connector.get_appointment(id)).status is AppointmentStatus.CANCELLED, (
+            "the cancellation since the last reading is not seen"
+        )
 
     @check(5, "get_appointment", "book")
     async def test_pending_is_read_as_pending(self, bench: Bench) -> None:
@@ -88,7 +94,7 @@ class Reading(Suite):
         bench.clinic.cancel(mine[3].id)
         query = AppointmentQuery(patient=bench.people.patients[1])
         found = await bench.connector.list_appointments(query)
-        assert found.complete
+        assert found.complete, "a plain list was not complete"
         self._are(bench, found, mine)
         query = AppointmentQuery(patient=bench.people.patients[1], include_cancelled=False)
         found = await bench.connector.list_appointments(query)
@@ -167,7 +173,7 @@ class Reading(Suite):
             "a pending appointment is not seen as a conflict"
         )
         assert own in {a.id for a in found}, "our own record is not among the conflicts"
-        assert {a.id for a in found} == ids | {own}
+        assert {a.id for a in found} == ids | {own}, "the conflicts are not just those that stand"
 
     @check(7, "find_conflicts", "book", "cancel")
     async def test_what_takes_no_time_is_no_conflict(self, bench: Bench) -> None:
@@ -191,8 +197,10 @@ class Reading(Suite):
         If it fails: read every page.
         """
         found = await bench.connector.list_practitioners()
-        assert {p.id for p in found} == set(bench.people.doctors)
-        assert found.complete
+        assert {p.id for p in found} == set(bench.people.doctors), (
+            "somebody is left out, or too many"
+        )
+        assert found.complete, "a plain list was not complete"
 
     @check(1, "list_locations")
     async def test_locations_are_all_there(self, bench: Bench) -> None:
@@ -201,8 +209,10 @@ class Reading(Suite):
         If it fails: read every page; a zone is an IANA name.
         """
         found = await bench.connector.list_locations()
-        assert {p.id for p in found} == {bench.people.main, bench.people.east}
-        assert {p.zone for p in found} <= {None, bench.zone.key}
+        assert {p.id for p in found} == {bench.people.main, bench.people.east}, (
+            "a place is left out, or too many"
+        )
+        assert {p.zone for p in found} <= {None, bench.zone.key}, "a place has another zone"
 
     @check(1, "list_appointment_types")
     async def test_types_are_all_there(self, bench: Bench) -> None:
@@ -211,7 +221,9 @@ class Reading(Suite):
         If it fails: read every page; a duration is in the vendor's unit, often minutes.
         """
         found = await bench.connector.list_appointment_types()
-        assert {t.id for t in found} == {bench.people.visit, bench.people.long}
+        assert {t.id for t in found} == {bench.people.visit, bench.people.long}, (
+            "a type is left out, or too many"
+        )
         known = {bench.people.visit: timedelta(minutes=30), bench.people.long: timedelta(hours=1)}
         assert all(t.duration in (None, known[t.id]) for t in found), "a duration is wrong"
 
@@ -219,7 +231,7 @@ class Reading(Suite):
         resource = Resource(ResourceKind.PRACTITIONER, bench.people.doctors[0])
         connector = await bench.another()
         found = await connector.find_conflicts(ConflictQuery(window, (resource,)))
-        assert found.complete
+        assert found.complete, "a plain search was not complete"
         return found
 
     async def _take_elsewhere(self, bench: Bench, slot: Slot) -> None:

@@ -54,7 +54,7 @@ class Security(Suite):
         with one_of(OpenSlotError, what="a booking that is redirected to another host"):
             await bench.connector.book(bench.request(slot))
         self._nothing_strayed(bench)
-        assert not bench.standing()
+        assert not bench.standing(), "it was booked at the wrong place"
 
     @check(9, "find_slots", wire=True, manners={"page_size": 7})
     async def test_a_loop_of_pages_ends(self, bench: Bench) -> None:

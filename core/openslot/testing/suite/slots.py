@@ -79,13 +79,13 @@ class Slots(Suite):
         """
         found = await bench.connector.find_slots(bench.query(week(1)))
         name = type(bench.connector).info.name
-        assert found.items
+        assert found.items, "a plain search found nothing"
         assert found.source == name, "the listing does not say where it comes from"
-        assert found.as_of is not None
+        assert found.as_of is not None, "the listing has no as_of"
         for slot in found:
             assert slot.source == name, "a slot does not say where it comes from"
             assert slot.as_of is not None, "a slot has no as_of"
-            assert slot.as_of.utcoffset() is not None
+            assert slot.as_of.utcoffset() is not None, "as_of has no offset"
             assert abs(slot.as_of - NOW) < timedelta(minutes=5), "as_of is not when it was read"
             assert slot.practitioner in bench.people.doctors, "a slot does not say with whom"
 

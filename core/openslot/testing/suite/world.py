@@ -94,7 +94,9 @@ def populate(clinic: Clinic, zone: str) -> World:
         half = timedelta(minutes=30)
         clinic.add_type(VisitType("visit", "Visit, 30 min", half, step=half, notice=half))
         clinic.add_type(
-            VisitType("long", "Long visit, 60 min", half * 2, step=half * 2, practitioners=("dr-1",))
+            VisitType(
+                "long", "Long visit, 60 min", half * 2, step=half * 2, practitioners=("dr-1",)
+            )
         )
         clinic.add_reason(Reason("other", "Other reason", "cancellation"))
         patients = tuple(
