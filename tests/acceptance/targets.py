@@ -203,6 +203,9 @@ class FhirSandbox(Fhir):
         self.sandbox = sandbox
         sandbox.clock.advance(timedelta(seconds=self.offset))
 
+    def settings(self, *, page_size: int | None = None) -> dict[str, Any]:
+        return super().settings(page_size=page_size) | {"refuses_overlaps": True}
+
     def seed(self, plan: Plan) -> None:
         self.plan = plan
         self.sandbox.reset()
@@ -263,6 +266,13 @@ class Medplum(Fhir):
                     end=end.astimezone(start.tzinfo).isoformat(),
                     serviceType=[visit],
                 )
+
+    def add_slot(self, slot: Slot, later: timedelta) -> None:
+        """A free Slot of the same Schedule that begins `later` and overlaps the given one."""
+        raw = self.raw.get(f"/Slot/{slot.id}").raise_for_status().json()
+        moved = {k: raw[k] for k in ("schedule", "status", "serviceType")}
+        ends = {"start": slot.start + later, "end": slot.end + later}
+        self._put("Slot", f"{slot.id}-late", **moved, **{k: v.isoformat() for k, v in ends.items()})
 
     def _put(self, type_: str, id_: str, **members: Any) -> None:
         document = {"resourceType": type_, "id": id_, **members}

@@ -59,7 +59,7 @@ def booked(outcome: Outcome) -> str:
     assert outcome.settled
     assert outcome.proof is not None
     assert outcome.proof.level is ProofLevel.VERIFIED
-    assert outcome.proof.exclusive is Exclusive.ENFORCED
+    assert outcome.proof.exclusive in {Exclusive.ENFORCED, Exclusive.CHECKED}
     assert {"start", "end", "patient", "practitioner", "location"} <= set(outcome.proof.compared)
     assert outcome.appointment is not None
     return outcome.appointment.id

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from desk.conftest import MakeDesk, slot_at
-from desk.vendor import HALF, Atomic, Marked, Plain, Vendor, error_of, lost
+from desk.vendor import HALF, Atomic, Marked, Plain, Vendor, down, error_of, lost
 
 from openslot import (
     AppointmentStatus,
@@ -264,3 +264,89 @@ async def test_the_same_move_of_another_length_is_another_request(
         await desk.reschedule(old.id, longer, key="m")
     (stands,) = vendor.standing
     assert stands.end == longer.end
+
+
+@pytest.mark.parametrize("step", ["book", "cancel", "hold", "reschedule"])
+async def test_a_move_of_which_nothing_left_is_not_done_later(
+    make_desk: MakeDesk, vendor: Vendor, step: str
+) -> None:
+    old = vendor.add("p1", slot_at(15).start)
+    to = slot_at(15, 15) if step in {"cancel", "hold"} else slot_at(16)
+    kind: type[Plain] = Marked
+    traits: dict[str, Claim] = {}
+    if step == "hold":
+        kind, traits = Atomic, {"native_hold": Claim.YES}
+    if step == "reschedule":
+        kind, traits = Atomic, ATOMIC
+
+    async def unreachable(request: object) -> object:
+        from openslot.call import current
+
+        await current().sending(step)
+        down()
+        raise AssertionError
+
+    async with make_desk(kind, traits=traits, rules=Rules(allow_gap=True)) as desk:
+        original = getattr(desk.connector, step)
+        setattr(desk.connector, step, unreachable)
+        with pytest.raises(Unavailable):
+            await desk.reschedule(old.id, to, key="m")
+        setattr(desk.connector, step, original)
+        assert not await desk.unsettled()
+        assert not await desk.recover()
+        assert [a.start for a in vendor.standing] == [slot_at(15).start]
+        with pytest.raises(NotFound):
+            await desk.outcome("m")
+
+
+async def test_a_vendor_that_goes_away_in_the_gap_is_not_said_to_have_changed_nothing(
+    make_desk: MakeDesk, vendor: Vendor
+) -> None:
+    old = vendor.add("p1", slot_at(15).start)
+    async with make_desk(rules=Rules(allow_gap=True)) as desk:
+        vendor.before["book"] = [down]
+        with pytest.raises(OutcomeUnknown):
+            await desk.reschedule(old.id, slot_at(15, 15), key="m")
+        assert not vendor.standing
+        assert len(await desk.unsettled()) == 1
+        (done,) = await desk.recover()
+        assert done.confirmed
+    assert [a.start for a in vendor.standing] == [slot_at(15, 15).start]
+
+
+async def test_a_hold_whose_answer_is_lost_leaves_the_old_place(
+    make_desk: MakeDesk, vendor: Vendor
+) -> None:
+    old = vendor.add("p1", slot_at(15).start)
+    async with make_desk(Atomic, traits={"native_hold": Claim.YES}) as desk:
+
+        async def swallowed(request: object) -> object:
+            from openslot.call import current
+
+            await current().sending("hold")
+            lost()
+            raise AssertionError
+
+        desk.connector.hold = swallowed  # type: ignore[method-assign,assignment]
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await desk.reschedule(old.id, slot_at(15, 15), key="m")
+    assert [a.id for a in vendor.standing] == [old.id]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_move_onto_its_own_time_where_nobody_knows_whether_overlaps_are_refused(
+    make_desk: MakeDesk, vendor: Vendor, refuses: bool
+) -> None:
+    vendor.enforces = refuses
+    old = vendor.add("p1", slot_at(15).start)
+    async with make_desk(traits={"conflict_enforcement": Claim.UNPROVEN}) as desk:
+        if refuses:
+            with pytest.raises(Rejected) as caught:
+                await desk.reschedule(old.id, slot_at(15, 15), key="m")
+            assert caught.value.reason is RejectedReason.GAP_REQUIRED
+        else:
+            moved = await desk.reschedule(old.id, slot_at(15, 15), key="m")
+            assert moved.confirmed
+            assert moved.exclusive.value == "checked"
+    assert [a.start for a in vendor.standing] == [slot_at(15, 0 if refuses else 15).start]

@@ -398,7 +398,9 @@ def test_traits_follow_the_settings() -> None:
     from openslot.connector import Claim
 
     trusted = connect(Fake())
-    assert trusted.traits.conflict_enforcement is Claim.YES
+    assert trusted.traits.conflict_enforcement is Claim.UNPROVEN, "Slots may overlap"
+    alone = connect(Fake(), refuses_overlaps=True)
+    assert alone.traits.conflict_enforcement is Claim.YES
     assert trusted.traits.idempotent_booking is Claim.YES
     assert trusted.traits.atomic_reschedule is Claim.NO
     assert trusted.traits.native_hold is Claim.NO

@@ -98,12 +98,16 @@ class FhirConnector(RestConnector):
         self.searcher = Searcher(self, self.profile)
         self.claims = Claims(self, self.profile, self.searcher)
         self.schedules = availability.ScheduleBook(self)
-        enforced = Claim.YES if self.settings.enforces_if_match else Claim.NO
+        claimed = Claim.YES if self.settings.enforces_if_match else Claim.NO
+        # The claim keeps a second caller off the same Slot, not off another one that overlaps it.
+        alone = claimed
+        if claimed is Claim.YES and not self.settings.refuses_overlaps:
+            alone = Claim.UNPROVEN
         held = self.profile.hold is not HoldWay.NONE
         self._narrow(
-            conflict_enforcement=enforced,
-            idempotent_booking=enforced,
-            native_hold=enforced if held else Claim.NO,
+            conflict_enforcement=alone,
+            idempotent_booking=claimed,
+            native_hold=claimed if held else Claim.NO,
             atomic_reschedule=Claim.YES if self.rolls_back else Claim.NO,
             id_changes_on_move=Claim.NO if self.rolls_back else Claim.YES,
             largest_window=self.profile.largest_window,
@@ -397,8 +401,8 @@ class FhirR4Connector(FhirConnector):
         evidence=Evidence.DOCS,
         verified_against=("Medplum FhirRouter 5.2.13, in memory",),
         notes={
-            "conflict_enforcement": "by a PUT of the Slot under If-Match; two Slots that overlap"
-            " are two claims",
+            "conflict_enforcement": "by a PUT of the Slot under If-Match, and the server's own rule"
+            " about Slots that overlap (refuses_overlaps = true)",
             "reschedule": "only where a transaction rolls back (rolls_back = true)",
             "hold": "only where slots may be busy-tentative (holds = true)",
             "find_slots": "the slot of the appointment that is being moved is not free",

@@ -143,6 +143,9 @@ class FhirSettings(RestSettings):
     enforces_if_match: bool = True
     """Whether the server refuses a PUT under an old version; `openslot doctor --write-probe` on a
     test practice shows it."""
+    refuses_overlaps: bool = False
+    """Whether overlapping appointments of one practitioner are impossible here: the server refuses
+    them, or offers no Slots that overlap. Where nobody knows, the desk looks after each booking."""
     rolls_back: bool = False
     """Whether the server undoes a failed transaction Bundle; not all that take one do."""
     holds: bool = False

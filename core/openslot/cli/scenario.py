@@ -110,7 +110,7 @@ class _Play:
             name="demo",
             connector=CONNECTOR,
             zone=ZONE,
-            settings={"base_url": server.url},
+            settings={"base_url": server.url, "refuses_overlaps": True},
             directory=folder,
         )
         self._begun = 0.0

@@ -6,6 +6,7 @@ the same journal, named after it: done again from any point, each part answers w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -22,8 +23,10 @@ from openslot.errors import (
     PlaceLost,
     Rejected,
     RejectedReason,
+    Unavailable,
 )
 from openslot.journal import Entry, State
+from openslot.journal.store import LeaseLost
 from openslot.model import (
     Appointment,
     BookingRequest,
@@ -75,13 +78,19 @@ class Moves:
         if native and self.connector.capabilities.can("reschedule"):
             return MovePlan(request, old, "native")
         self.connector.require("cancel")
-        if not (self._collides(old, request.slot) or self._single):
+        if old.patient is None:
+            raise Rejected("the appointment names no patient, so it cannot be booked anew")
+        refused = (
+            self._collides(old, request.slot)
+            and self.connector.traits.conflict_enforcement is Claim.YES
+        )
+        if not (refused or self._single):
             return MovePlan(request, old, "book-first")
         return MovePlan(request, old, self._second_best())
 
     def _collides(self, old: Appointment, slot: Slot) -> bool:
-        """Whether the vendor would refuse the new because of the old itself."""
-        if self.connector.traits.conflict_enforcement is Claim.NO or old.start is None:
+        """Whether the new takes time that the old itself has."""
+        if old.start is None:
             return False
         overlap = Window(slot.start, slot.end).overlaps(old.start, old.end or old.start)
         mine = {(r.kind, r.id) for r in old.resources}
@@ -98,11 +107,7 @@ class Moves:
             return "hold-first"
         if self.engine.practice.rules.allow_gap:
             return "gap"
-        raise Rejected(
-            "this system cannot hold the old and the new time at once; moving would leave the "
-            "patient without a place for a moment, which the practice has not allowed",
-            reason=RejectedReason.GAP_REQUIRED,
-        )
+        raise _gap_required()
 
     async def move(self, job: Job, entry: Entry) -> Entry:
         """Bring a move as far as it gets now."""
@@ -116,8 +121,21 @@ class Moves:
             return await self._cancel_first(job, entry, plan)
         except AskAgain as error:
             return await self.engine.refuse(entry, error)
+        except OpenSlotError:
+            if plan.way != "native" and not await self._begun(entry):
+                with suppress(LeaseLost):  # gone already where the hold itself did not leave
+                    await self.journal.forget(entry)
+            raise
         finally:
             job.entries.pop()
+
+    async def _begun(self, entry: Entry) -> bool:
+        """Whether any part of the move has left: if none has, its key is unused."""
+        for name in ("book", "cancel"):
+            marker = self.engine.part_marker(entry, name)
+            if await self.journal.get(entry.practice, marker) is not None:
+                return True
+        return False
 
     # the vendor's own way
 
@@ -172,6 +190,9 @@ class Moves:
 
     async def _book_first(self, job: Job, entry: Entry, plan: MovePlan) -> Entry:
         booked = await self._part_book(job, entry, plan, "book", plan.request.slot)
+        if booked.state is State.REJECTED and self._collides(plan.old, plan.request.slot):
+            # Where nobody knew whether the vendor refuses overlaps, it may be our own that it saw.
+            return await self.engine.refuse(entry, _gap_required())
         if booked.state is State.REJECTED:
             return await self._refused(entry, booked)
         if booked.state is not State.VERIFIED:
@@ -181,24 +202,44 @@ class Moves:
     async def _retire_old(self, job: Job, entry: Entry, plan: MovePlan, booked: Entry) -> Entry:
         """Cancel the old; until that is verified the move is "moved, old standing"."""
         record, proof = _record(booked)
-        cancelled = await self._part_cancel(job, entry, plan)
-        standing = cancelled.state is not State.VERIFIED
+        try:
+            cancelled = await self._part_cancel(job, entry, plan)
+            standing = cancelled.state is not State.VERIFIED
+        except OpenSlotError:
+            standing = True
         return await self._finish(entry, plan, record, proof, standing=standing)
 
     # hold the new (where the vendor can), cancel the old, book the new, else restore the old
 
     async def _cancel_first(self, job: Job, entry: Entry, plan: MovePlan) -> Entry:
-        hold = None
-        if plan.way == "hold-first" and entry.state is State.RECORDED:
-            held = await self.connector.hold(
-                HoldRequest(f"{entry.marker}.hold", plan.request.slot, plan.old.patient)
-            )
-            hold = held.id
+        if plan.way == "hold-first" and not await self._begun(entry):
+            entry = await self._hold_new(job, entry, plan)
+            if entry.final:
+                return entry
+        hold = entry.facts.get("hold")
         cancelled = await self._part_cancel(job, entry, plan)
         if cancelled.state is State.REJECTED:
             return await self._refused(entry, cancelled)
         if cancelled.state is not State.VERIFIED:
             return await self._as_far_as(entry, cancelled)
+        # From here on the patient has no place: whatever fails, somebody must go on.
+        try:
+            return await self._book_after_cancel(job, entry, plan, hold)
+        except OpenSlotError:
+            return await self.journal.advance(entry, State.UNKNOWN, self.engine.now())
+
+    async def _hold_new(self, job: Job, entry: Entry, plan: MovePlan) -> Entry:
+        """Hold the new time; a hold whose answer is lost ends the move, the old standing."""
+        request = HoldRequest(f"{entry.marker}.hold", plan.request.slot, plan.old.patient)
+        held = await self.engine.write(job, entry, lambda: self.connector.hold(request))
+        if held is None:
+            unheld = Unavailable("the new time could not be held; the old appointment stands")
+            return await self.engine.refuse(entry, unheld)
+        return await self.journal.note(entry, {"hold": held.id}, self.engine.now())
+
+    async def _book_after_cancel(
+        self, job: Job, entry: Entry, plan: MovePlan, hold: str | None
+    ) -> Entry:
         booked = await self._part_book(job, entry, plan, "book", plan.request.slot, hold=hold)
         if booked.state is State.VERIFIED:
             record, proof = _record(booked)
@@ -236,13 +277,11 @@ class Moves:
         hold: str | None = None,
     ) -> Entry:
         old = plan.old
-        if old.patient is None:
-            raise Rejected("the appointment names no patient, so it cannot be moved")
         marker = self.engine.part_marker(entry, name)
         request = BookingRequest(
             intent=marker,
             slot=slot,
-            patient=old.patient,
+            patient=old.patient or "",  # `plan` has refused a move without one
             appointment_type=None if slot.appointment_type else old.appointment_type,
             reason=old.reason,
             comment=old.comment,
@@ -265,12 +304,7 @@ class Moves:
         part = await self._part(
             entry, marker, "cancel", self.engine.sealed(request), target=plan.old.id
         )
-        if part.final:
-            return part
-        try:
-            return await self.engine.cancel(job, part)
-        except OpenSlotError:
-            return await self.journal.get(part.practice, part.marker) or part
+        return part if part.final else await self.engine.cancel(job, part)
 
     async def _part(
         self, entry: Entry, marker: str, verb: str, payload: str, target: str | None = None
@@ -447,6 +481,14 @@ async def _registered(engine: Engine, entry: Entry, patient: str, *, new: bool) 
         engine.now(),
         result={"patient": patient, "registered": new, "proof": as_json(proof)},
         final=True,
+    )
+
+
+def _gap_required() -> Rejected:
+    return Rejected(
+        "this system cannot hold the old and the new time at once; moving would leave the patient "
+        "without a place for a moment, which the practice has not allowed",
+        reason=RejectedReason.GAP_REQUIRED,
     )
 
 

@@ -36,7 +36,10 @@ class Sandbox(kit.Sandbox):
 
     def settings(self, url: str) -> dict[str, Any]:
         """The connector's settings: address and, where asked, credentials."""
-        settings: dict[str, Any] = {"base_url": url}
+        settings: dict[str, Any] = {
+            "base_url": url,
+            "refuses_overlaps": self.manners.enforce_conflicts,
+        }
         match self.auth:
             case ApiKey(key=key):
                 settings["auth"] = {"kind": "key", "key": key}
