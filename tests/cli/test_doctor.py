@@ -77,9 +77,22 @@ def test_a_wrong_key(bare: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         error = bare.json("find", code=12)["error"]
         assert error["code"] == "auth_failed"
         # The sandbox shows its CapabilityStatement to everybody, as servers must.
-        assert bare.run("doctor").exit_code in {0, 12}
+        document = bare.json("doctor", code=12)
+        found = checks(document)
+        assert found["reach"]["state"] == "ok"
+        assert (found["read"]["state"], found["read"]["code"]) == ("fail", "auth_failed")
+        assert document["ok"] is False
+        monkeypatch.setenv("RIVERSIDE_KEY", "the-key")
+        assert checks(bare.json("doctor"))["read"]["state"] == "ok"
     guarded.close()
-    assert "not-the-key" not in json.dumps(error)
+    assert "not-the-key" not in json.dumps(error) + json.dumps(document)
+
+
+def test_what_can_be_read_in_part_is_a_warning(fhir: Command, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault.parse("page-loop:path=/Slot"))
+    found = checks(fhir.json("doctor"))
+    assert found["read"]["state"] == "warn"
+    assert "in part only" in found["read"]["message"]
 
 
 def test_clocks_apart_and_work_undone(fhir: Command, sandbox: Sandbox) -> None:

@@ -11,11 +11,15 @@ import click
 
 import openslot
 from openslot.cli.cassettes import cassettes
+from openslot.cli.completion import completion
+from openslot.cli.conformance import conformance
 from openslot.cli.demo import demo
 from openslot.cli.doctor import doctor
+from openslot.cli.holding import hold, release
 from openslot.cli.later import outcome, recover, unsettled
 from openslot.cli.look import connectors, find
 from openslot.cli.options import common, emit
+from openslot.cli.reading import appointments, patients
 from openslot.cli.sandbox import sandbox
 from openslot.cli.writing import book, cancel, reschedule
 from openslot.errors import OpenSlotError
@@ -96,13 +100,19 @@ for _command in (
     connectors,
     doctor,
     find,
+    hold,
+    release,
     book,
     reschedule,
     cancel,
+    appointments,
+    patients,
     outcome,
     unsettled,
     recover,
     sandbox,
     cassettes,
+    conformance,
+    completion,
 ):
     cli.add_command(_command)

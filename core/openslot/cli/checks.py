@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from openslot.call import call
 from openslot.connector import VERBS, Claim
-from openslot.errors import ConfigError, OpenSlotError, Unsupported
+from openslot.errors import ConfigError, OpenSlotError, Rejected, Unsupported
+from openslot.model import SlotQuery, Window
 
 if TYPE_CHECKING:
     from openslot.connector import Connector, ProbeReport
@@ -22,6 +23,8 @@ __all__ = ["Check", "Doctor"]
 SKEW = timedelta(seconds=5)
 """More than this shows in times that are compared; signed tokens bear about a minute."""
 PROBE_SECONDS = 15.0
+DAY = timedelta(days=1)
+READ_SPAN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Doctor:
             return None
         async with connector:
             if await self._reach(connector):
+                await self._read(connector)
                 self._can(connector)
                 self._promises(connector)
                 if write_probe:
@@ -169,6 +173,27 @@ class Doctor:
         else:
             self._ok("clock", f"{abs(report.skew.total_seconds()):.0f} s apart")
         return True
+
+    async def _read(self, connector: Connector) -> None:
+        """Read an hour of tomorrow: what a server shows to everybody proves no credential."""
+        if not connector.capabilities.can("find_slots"):
+            return
+        begins = connector.clock.now().replace(minute=0, second=0, microsecond=0) + DAY
+        begun = time.perf_counter()
+        try:
+            with call(seconds=PROBE_SECONDS):
+                found = await connector.find_slots(SlotQuery(Window(begins, begins + READ_SPAN)))
+        except Rejected as error:
+            self._warn("read", f"let in, but free slots need more than a window: {error}")
+            return
+        except OpenSlotError as error:
+            self._fail("read", error)
+            return
+        took = (time.perf_counter() - begun) * 1000
+        if found.missing:
+            self._warn("read", f"free slots could be read in part only: {found.missing[0].why}")
+        else:
+            self._ok("read", f"free slots can be read ({len(found.items)} in one hour)", took)
 
     def _can(self, connector: Connector) -> None:
         can = connector.capabilities.verbs

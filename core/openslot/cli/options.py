@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from openslot.desk import Desk
     from openslot.practice import Practice
 
-__all__ = ["PARTIAL", "Chosen", "common", "emit", "pass_chosen", "run"]
+__all__ = ["PARTIAL", "Chosen", "common", "emit", "given", "pass_chosen", "run"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,6 +112,15 @@ _COMMON = (
 def emit(document: Any) -> None:
     """Print the one JSON document of a call."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def given(text: str, what: str) -> str:
+    """An argument, read from stdin where it is `-`. Raises BadParameter where it is empty."""
+    if text == "-":
+        text = sys.stdin.read()
+    if not (text := text.strip()):
+        raise click.BadParameter("it is empty", param_hint=what)
+    return text
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from openslot.connector import VERBS
 from openslot.errors import OpenSlotError, SlotTaken
-from openslot.model import Listing, Slot, to_json
+from openslot.model import Appointment, Hold, Listing, Slot, to_json
 
 if TYPE_CHECKING:
     from openslot.connector import Connector
-    from openslot.desk import Desk, Outcome
+    from openslot.desk import Desk, Match, Outcome
 
 __all__ = [
+    "appointments_shape",
     "connector_shape",
     "error_shape",
+    "hold_shape",
     "listing_shape",
+    "match_shape",
     "outcome_shape",
     "plain",
     "sealed",
@@ -52,6 +55,33 @@ def listing_shape(found: Listing[Slot], shown: tuple[Slot, ...]) -> dict[str, An
         "slots": [slot_shape(s) for s in shown],
         "as_of": found.as_of.isoformat() if found.as_of else None,
         "source": found.source,
+    }
+
+
+def hold_shape(held: Hold) -> dict[str, Any]:
+    """A hold; its token stands beside it."""
+    shape: dict[str, Any] = plain(replace(held, slot=replace(held.slot, ref=None)))
+    return {**shape, "slot": slot_shape(replace(held.slot, token=None))}
+
+
+def appointments_shape(found: Listing[Appointment]) -> dict[str, Any]:
+    """Appointments as the practice has them, and what could not be read."""
+    return {
+        "complete": found.complete,
+        "none": found.none,
+        "missing": [plain(m) for m in found.missing],
+        "appointments": [plain(a) for a in found],
+        "as_of": found.as_of.isoformat() if found.as_of else None,
+        "source": found.source,
+    }
+
+
+def match_shape(found: Match) -> dict[str, Any]:
+    """Who fits: of one the id, of several nothing."""
+    return {
+        "level": found.level,
+        "patient": found.patient.id if found.patient else None,
+        "agreed": list(found.agreed),
     }
 
 

@@ -10,18 +10,30 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from openslot.errors import OpenSlotError, SlotTaken
-from openslot.model import Exclusive, Listing, ProofLevel, Resource, Slot
+from openslot.model import (
+    Appointment,
+    Exclusive,
+    Hold,
+    Listing,
+    Missing,
+    ProofLevel,
+    Resource,
+    Slot,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from openslot.desk import Outcome
+    from openslot.desk import Match, Outcome
 
 __all__ = [
     "console",
     "progress",
     "show_alternatives",
+    "show_appointments",
     "show_error",
+    "show_hold",
+    "show_match",
     "show_outcome",
     "show_slots",
     "span",
@@ -120,9 +132,66 @@ def show_slots(
     if tokens:
         for number, slot in enumerate(shown, 1):
             out.print(f"{number} {slot.token}", soft_wrap=True)
-    for missing in found.missing:
+    _show_missing(found.missing)
+
+
+def _show_missing(what: tuple[Missing, ...]) -> None:
+    for missing in what:
         name = f" {missing.id}" if missing.id else ""
-        out.print(f"Not read: {missing.what.value}{name}: {missing.why}")
+        console().print(f"Not read: {missing.what.value}{name}: {missing.why}")
+
+
+def show_appointments(found: Listing[Appointment], zone: tzinfo) -> None:
+    """Print appointments: when, with whom, whose; not what a patient said of them."""
+    out = console()
+    if found.none:
+        out.print("There is no appointment: everything that was asked for was read.")
+    elif not found.items:
+        out.print("No appointment was seen, but not everything could be read: there may be some.")
+    else:
+        _used_columns(
+            ("appointment", "when", "status", "patient", "with", "where", "type"),
+            [
+                (
+                    a.id,
+                    span(a.start, a.end, zone),
+                    a.status.value,
+                    a.patient or "",
+                    ", ".join(map(_named, a.resources)),
+                    a.location or "",
+                    _code(a.appointment_type),
+                )
+                for a in found
+            ],
+        )
+    _show_missing(found.missing)
+
+
+def show_hold(held: Hold, token: str, key: str, zone: tzinfo) -> None:
+    """Print what is held, until when, whom it binds, and the token for it."""
+    out = console()
+    ends = held.expires.astimezone(zone)
+    out.print(f"Held until {ends:%H:%M:%S} {ends.tzname()}: nothing is booked.")
+    binds = (
+        "those who book through this journal; the practice's system knows nothing of it"
+        if held.emulated
+        else "everybody: the practice's system itself keeps the time"
+    )
+    facts = (("when", span(held.slot.start, held.slot.end, zone)), ("binds", binds), ("key", key))
+    for name, value in facts:
+        out.print(f"  {name:<14}{value}")
+    out.print(token, soft_wrap=True)
+
+
+def show_match(found: Match) -> None:
+    """Print whether a person is known: of one the id, of several nothing."""
+    out = console()
+    if found.patient is not None:
+        out.print(f"One: {found.patient.id}, agreeing in {', '.join(found.agreed)}.")
+    elif found.level == "many":
+        out.print("Many may be meant: give more facts.")
+    else:
+        out.print("None: the practice knows nobody like that.")
 
 
 def _slot_table(slots: tuple[Slot, ...], zone: tzinfo, *, stderr: bool = False) -> None:
@@ -132,14 +201,24 @@ def _slot_table(slots: tuple[Slot, ...], zone: tzinfo, *, stderr: bool = False) 
             span(slot.start, slot.end, zone),
             ", ".join(map(_named, slot.resources)),
             slot.location or "",
-            (slot.appointment_type or "").rpartition("|")[2],  # the code, without its system
+            _code(slot.appointment_type),
             slot.visit_mode.value if slot.visit_mode else "",
         )
         for number, slot in enumerate(slots, 1)
     ]
-    headings = ("#", "when", "with", "where", "type", "how")
+    _used_columns(("#", "when", "with", "where", "type", "how"), rows, stderr=stderr)
+
+
+def _used_columns(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, stderr: bool = False
+) -> None:
+    """Print the table without its empty columns."""
     used = [i for i in range(len(headings)) if any(row[i] for row in rows)]
     table([headings[i] for i in used], [[row[i] for i in used] for row in rows], stderr=stderr)
+
+
+def _code(type_: str | None) -> str:
+    return (type_ or "").rpartition("|")[2]  # without its system
 
 
 def _named(resource: Resource) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from openslot.cli.options import PARTIAL, Chosen, common, emit, pass_chosen, run
+from openslot.cli.options import PARTIAL, Chosen, common, emit, given, pass_chosen, run
 from openslot.errors import SlotTaken
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ def _slotted(command: F) -> F:
 @_slotted
 @click.option("--patient", metavar="ID", help="The practice's id of the patient.")
 @click.option("--family", metavar="NAME", help="Or the person: family name,")
-@click.option("--given", metavar="NAME", help="given name,")
+@click.option("--given", "given_name", metavar="NAME", help="given name,")
 @click.option("--birth-date", metavar="DATE", help="date of birth (1980-05-17),")
 @click.option("--phone", metavar="NUMBER", help="and how to reach them.")
 @click.option("--email", metavar="ADDRESS")
@@ -62,7 +60,7 @@ def book(
     conversation: str,
     patient: str | None,
     family: str | None,
-    given: str | None,
+    given_name: str | None,
     birth_date: str | None,
     phone: str | None,
     email: str | None,
@@ -71,12 +69,12 @@ def book(
     new: bool | None,
     key: str | None,
 ) -> int:
-    """Book SLOT: a token of `find`, `-` to read it from stdin, or the code of an offer.
+    """Book SLOT: a token of `find` or `hold`, `-` to read it from stdin, or the code of an offer.
 
     A person who is not known yet is registered first.
     """
-    who = _who(patient, family, given, birth_date, phone, email)
-    token = _slot(slot)
+    who = _who(patient, family, given_name, birth_date, phone, email)
+    token = given(slot, "SLOT")
     return _perform(
         chosen,
         key,
@@ -109,7 +107,7 @@ def reschedule(
     key: str | None,
 ) -> int:
     """Move APPOINTMENT to SLOT without losing the patient's place."""
-    token = _slot(slot)
+    token = given(slot, "SLOT")
     return _perform(
         chosen,
         key,
@@ -176,41 +174,23 @@ async def _performed(
     return 0 if outcome.confirmed and not outcome.old_standing else PARTIAL
 
 
-def _slot(text: str) -> str:
-    if text == "-":
-        text = sys.stdin.read()
-    if not (text := text.strip()):
-        raise click.BadParameter("it is empty", param_hint="SLOT")
-    return text
-
-
 def _who(
     patient: str | None,
     family: str | None,
-    given: str | None,
+    given_name: str | None,
     birth_date: str | None,
     phone: str | None,
     email: str | None,
 ) -> str | Patient:
-    from openslot.model import ContactPoint, ContactSystem, HumanName, Patient
+    from openslot.cli.who import person
 
-    details = (family, given, birth_date, phone, email)
+    details = (family, given_name, birth_date, phone, email)
     if patient is not None:
         if any(details):
             raise click.UsageError("give --patient, or the person's name and birth date, not both")
         return patient
-    if not (family and given and birth_date):
+    if not (family and given_name and birth_date):
         raise click.UsageError(
             "say for whom: --patient ID, or --family, --given and --birth-date together"
         )
-    try:
-        born = datetime.strptime(birth_date, "%Y-%m-%d").date()  # noqa: DTZ007 (a date)
-    except ValueError:
-        raise click.BadParameter(
-            "write year, month and day, like 1980-05-17", param_hint="--birth-date"
-        ) from None
-    telecom = (
-        *((ContactPoint(ContactSystem.PHONE, phone),) if phone else ()),
-        *((ContactPoint(ContactSystem.EMAIL, email),) if email else ()),
-    )
-    return Patient(name=HumanName(family, (given,)), birth_date=born, telecom=telecom)
+    return person(*details)

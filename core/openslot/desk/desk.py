@@ -60,16 +60,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Desk"]
 
+HELD = "hold."
+"""How the token of a hold begins, which tells it from a slot's."""
 ALPHABET = "BCDFGHJKMNPQRTVWXZ2346789"
 """Letters and digits that are not mistaken for each other when read aloud, and spell no words."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A slot as it reached us, and until when a first use of it is accepted."""
+    """A slot as it reached us, until when a first use of it is accepted, and who keeps it."""
 
     slot: Slot
     expires: float | None
+    hold: Hold | None = None
 
 
 class Desk:
@@ -216,7 +219,9 @@ class Desk:
         marker = engine.keys.mac("hold", self.practice.name, key)
         if self._connector.capabilities.can("hold"):
             with call(clock=self._clock, seconds=30.0):
-                return await self._connector.hold(HoldRequest(marker, taken.slot))
+                held = await self._connector.hold(HoldRequest(marker, taken.slot))
+            # As it was offered, so that booking the slot and booking the hold are one request.
+            return replace(held, slot=replace(taken.slot, ref=held.slot.ref))
         now = engine.now()
         span = (taken.slot.start.timestamp(), taken.slot.end.timestamp())
         kept = await self._journal.claim(
@@ -231,8 +236,20 @@ class Desk:
             raise SlotTaken("somebody else is booking or holding this time just now", sent=False)
         return Hold(marker, taken.slot, instant(now + seconds), emulated=True, as_of=instant(now))
 
-    async def release(self, hold: Hold) -> None:
-        """Give a held slot back."""
+    def seal_hold(self, hold: Hold) -> str:
+        """The hold as an opaque token, for whoever books or releases it in another process."""
+        bare = replace(hold, slot=replace(hold.slot, token=None))
+        return HELD + self._engine.keys.seal(f"hold {self.practice.name}", to_json(bare))
+
+    def unseal_hold(self, token: str) -> Hold:
+        """The hold in a token. Raises Stale where it is altered or another practice's."""
+        sealed = token.strip().removeprefix(HELD)
+        return from_json(Hold, self._engine.keys.unseal(f"hold {self.practice.name}", sealed))
+
+    async def release(self, hold: Hold | str) -> None:
+        """Give a held slot back: a hold, or its token."""
+        if isinstance(hold, str):
+            hold = self.unseal_hold(hold)
         if hold.emulated:
             await self._journal.unclaim(self.practice.name, hold.id)
         else:
@@ -257,7 +274,7 @@ class Desk:
         answers: tuple[Answer, ...] = (),
         seconds: float | None = 30.0,
     ) -> Outcome:
-        """Book a slot (itself, its token, an offer's code, or a hold) for a patient, once.
+        """Book a slot (itself, its token, an offer's code, a hold, a hold's token), once.
 
         The outcome says how far it is known to have got: say "booked" where `confirmed`, else
         "requested". Raises SlotTaken with alternatives, Rejected, Stale, KeyReused;
@@ -279,7 +296,7 @@ class Desk:
             new_patient=new_patient,
             answers=answers,
             notify=self.practice.rules.notify_patient,
-            hold=slot.id if isinstance(slot, Hold) else None,
+            hold=taken.hold.id if taken.hold else None,
         )
         if (
             taken.expires is not None
@@ -329,6 +346,10 @@ class Desk:
         current = await self._current(appointment)
         async with self._reading(seconds):
             plan = await Moves(engine).plan(replace(request, appointment=current))
+            if taken.hold is not None:
+                # A move has nowhere to name a hold, and our own would refuse it. Whoever is quicker
+                # now takes the new time; the old one stands until the new one is ours.
+                await self.release(taken.hold)
         return await self._perform(
             "reschedule", key, plan, fingerprint=same, target=current, seconds=seconds
         )
@@ -577,8 +598,11 @@ class Desk:
         if isinstance(slot, Slot):
             return _Taken(slot, None)
         if isinstance(slot, Hold):
-            return _Taken(slot.slot, None)
+            return _Taken(slot.slot, None, slot)
         text = slot.code if isinstance(slot, Offer) else slot.strip()
+        if text.startswith(HELD):
+            hold = self.unseal_hold(text)
+            return _Taken(hold.slot, None, hold)
         if len(text) > 16:
             return self._unseal(text)
         row = await self._journal.offer(

@@ -154,7 +154,10 @@ class Engine:
                     entry = await self.journal.advance(entry, State.UNKNOWN, self.now())
             elif entry.state is State.SENT:
                 entry = await self.journal.advance(entry, State.UNKNOWN, self.now())
-            return await self._settle_booking(job, entry, request)
+            entry = await self._settle_booking(job, entry, request)
+            if request.hold and entry.final:  # an emulated hold has served its purpose
+                await self.journal.unclaim(self.practice.name, request.hold)
+            return entry
         finally:
             job.entries.pop()
             await self.journal.unclaim(self.practice.name, entry.marker)
