@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -221,9 +222,8 @@ def test_a_dropped_filter_and_a_wrong_clock(wire: Wire) -> None:
     assert abs(parsedate_to_datetime(date[0]).timestamp() - time.time() + 3600) < 5
 
 
-def test_every_kind_is_tested_here_and_says_what_it_does() -> None:
-    with open(__file__, encoding="utf-8") as source:
-        text = source.read()
+def test_every_kind_is_tested_and_says_what_it_does() -> None:
+    text = "".join(p.read_text(encoding="utf-8") for p in Path(__file__).parent.glob("test_*.py"))
     assert [name for name in KINDS if name not in text] == []
     assert all(kind.what.endswith(".") or kind.what.endswith(")") for kind in KINDS.values())
 

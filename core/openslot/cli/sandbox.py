@@ -23,6 +23,7 @@ class Unlistened(OpenSlotError):
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--proxy", metavar="URL", help="Put the faults before the server at this address.")
 @click.option("--list", "listing", is_flag=True, help="List the sandboxes and the faults.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Which synthetic clinic.")
@@ -33,26 +34,47 @@ class Unlistened(OpenSlotError):
 )
 @click.option("--fault", multiple=True, metavar="NAME:KEY=VALUE,...", help="May be repeated.")
 @click.option("--manner", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--webhooks", metavar="URL", help="Post the sandbox's webhooks to this address.")
+@click.option(
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Authorities (PEM) of the server behind the proxy.",
+)
 @common
 @pass_chosen
 def sandbox(
     chosen: Chosen,
     name: str | None,
+    proxy: str | None,
     listing: bool,
     port: int,
     seed: int,
     database: Path | None,
     fault: tuple[str, ...],
     manner: tuple[str, ...],
+    webhooks: str | None,
+    ca_file: Path | None,
 ) -> None:
-    """Serve the sandbox of connector NAME on 127.0.0.1 until it is interrupted."""
+    """Serve the sandbox of connector NAME, or a proxy with faults, on 127.0.0.1.
+
+    Until it is interrupted. --fault and --manner are described in docs/sandboxes.md.
+    """
     try:
         if listing:
             _list(chosen)
             return
-        if name is None:
-            raise click.UsageError("name a sandbox, or --list them")
-        _serve(chosen, name, port, seed, database, fault, manner)
+        if (name is None) is (proxy is None):
+            raise click.UsageError("name a sandbox or a --proxy, or --list what there is")
+        if proxy is not None:
+            if database or manner or webhooks:
+                raise click.UsageError(
+                    "a proxy has no clinic: --database, --manner and --webhooks are a sandbox's"
+                )
+            _front(chosen, proxy, port, fault, ca_file)
+        elif name is not None:
+            if ca_file is not None:
+                raise click.UsageError("--ca-file goes with --proxy")
+            _serve(chosen, name, port, seed, database, fault, manner, webhooks)
     except ModuleNotFoundError as error:
         if error.name not in SERVERS:
             raise
@@ -70,6 +92,7 @@ def _serve(
     database: Path | None,
     faults: tuple[str, ...],
     manners: tuple[str, ...],
+    webhooks: str | None,
 ) -> None:
     from openslot.testing.sandbox import main_run
 
@@ -87,8 +110,26 @@ def _serve(
             database=database,
             faults=faults,
             manners=manners,
+            webhooks=webhooks,
             announce=announce,
         )
+    except OSError as error:
+        raise Unlistened(f"cannot listen on 127.0.0.1 port {port}: {error.strerror}") from error
+
+
+def _front(
+    chosen: Chosen, upstream: str, port: int, faults: tuple[str, ...], ca_file: Path | None
+) -> None:
+    from openslot.testing.proxy import proxy_run
+
+    def announce(url: str) -> None:
+        if chosen.json:
+            emit({"proxy": upstream, "url": url})
+        else:
+            click.echo(f"proxy at {url} before {upstream}; interrupt to stop")
+
+    try:
+        proxy_run(upstream, port=port, faults=faults, ca_file=ca_file, announce=announce)
     except OSError as error:
         raise Unlistened(f"cannot listen on 127.0.0.1 port {port}: {error.strerror}") from error
 

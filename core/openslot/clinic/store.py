@@ -210,6 +210,11 @@ class Store:
         with self._lock:
             return self._db.execute(sql, tuple(parameters)).fetchall()
 
+    def copy_into(self, other: Store) -> None:
+        """Make another store, in memory or in a new file, equal to this one as it now stands."""
+        with self._lock, other._lock:
+            self._db.backup(other._db)
+
     # reading
 
     def _all(self, sql: str, parameters: Iterable[Any] = ()) -> list[sqlite3.Row]:

@@ -64,7 +64,9 @@ class Struck:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await KINDS[self.fault.name].effect(self, scope, receive, send)
+        effect = KINDS[self.fault.name].effect
+        assert effect is not None, "what strikes no call is not put around an application"
+        await effect(self, scope, receive, send)
 
     def seconds(self, default: float) -> float:
         """The fault's seconds, or the kind's own."""
@@ -90,12 +92,17 @@ Effect = Callable[[Struck, Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of fault: what it does, for people, and which options it cannot do without."""
+    """One kind of fault: what it does, for people, and which options it cannot do without.
+
+    `of` is what it strikes: a call, a webhook, or the landing of an accepted write. What it does to
+    a call is its effect; the others are carried out by who sends the webhook or lands the write.
+    """
 
     name: str
     what: str
-    effect: Effect
+    effect: Effect | None = None
     needs: tuple[str, ...] = ()
+    of: str = "call"
 
 
 KINDS: dict[str, Kind] = {}
@@ -433,3 +440,34 @@ async def _dropped_filter(struck: Struck, scope: Scope, receive: Receive, send: 
         # The headers keep the old length; applications go by the body.
         receive = _again(body, receive)
     await struck.app(scope, receive, send)
+
+
+# webhooks, and writes that land later
+
+for _name, _of, _what in (
+    ("webhook-dropped", "webhook", "The webhook never arrives."),
+    (
+        "webhook-duplicated",
+        "webhook",
+        "The webhook arrives twice, the same to the byte, the second `seconds` (0) later.",
+    ),
+    (
+        "webhook-delayed",
+        "webhook",
+        "The webhook arrives `seconds` (60) late, signed when it should have arrived.",
+    ),
+    (
+        "webhook-reordered",
+        "webhook",
+        "The webhook arrives after the next one, or `seconds` (60) late where none follows.",
+    ),
+    ("webhook-forged", "webhook", "The webhook is signed with a secret that is somebody else's."),
+    (
+        "landing-fails",
+        "landing",
+        "An accepted write fails when its time comes, and nobody is told why.",
+    ),
+    ("landing-never", "landing", "An accepted write neither lands nor fails."),
+    ("landing-delayed", "landing", "An accepted write takes `seconds` (60) longer than it should."),
+):
+    KINDS[_name] = Kind(_name, _what, of=_of)

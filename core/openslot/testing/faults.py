@@ -17,12 +17,18 @@ and, where the kind takes them, `seconds`, `size`, `to`, `param`, and `after=yes
 replace the application's: let it commit first). Without nth, times or probability it strikes every
 matching call. The same faults over the same calls strike the same ones, and `Faults.replay` tells
 what struck as faults by number.
+
+Faults of webhooks (`webhook-`) count the webhooks that a server sends, each with its topic as path
+(`path=/appointment.created`); those of writes that are accepted now and land later (`landing-`)
+count these, each by the request that it was accepted from.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -70,6 +76,10 @@ class Fault:
             raise ConfigError(f"fault {self.name}: probability is from 0 to 1")
         if self.probability is not None and (self.nth or self.times):
             raise ConfigError(f"fault {self.name}: give nth and times, or probability")
+        for name in ("method", "path", "to", "param"):
+            # In a script, commas part the options and blanks the faults.
+            if re.search(r"[,\s]", getattr(self, name) or ""):
+                raise ConfigError(f"fault {self.name}: {name} holds neither commas nor blanks")
         for name in KINDS[self.name].needs:
             if getattr(self, name) is None:
                 raise ConfigError(f"fault {self.name} needs {name}=")
@@ -140,7 +150,10 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A fault that struck: which call it was (counted from 1 over all calls), never its query."""
+    """A fault that struck: which call it was, never its query.
+
+    Calls are counted from 1, and so are webhooks and landings, each for themselves.
+    """
 
     call: int
     method: str
@@ -197,7 +210,7 @@ class Faults:
         self._lock = threading.Lock()
         self._rules: list[_Rule] = []
         self._fired: list[Fired] = []
-        self._calls = 0
+        self._counts: Counter[str] = Counter()
         self.clock: Clock = clock or SystemClock()
         self.expire = expire
         self.revoke = revoke
@@ -215,7 +228,7 @@ class Faults:
         with self._lock:
             self._rules = []
             self._fired = []
-            self._calls = 0
+            self._counts.clear()
 
     @property
     def active(self) -> tuple[Fault, ...]:
@@ -233,7 +246,22 @@ class Faults:
     def calls(self) -> int:
         """How many calls came in since the start or the last `clear`."""
         with self._lock:
-            return self._calls
+            return self._counts["call"]
+
+    def script(self, text: str) -> None:
+        """Turn these faults, a line or a word each, on instead of those that are. ConfigError."""
+        faults = [Fault.parse(word) for word in text.split()]
+        self.clear()
+        self.add(*faults)
+
+    def report(self) -> dict[str, Any]:
+        """What is on, what struck, and the script that strikes the same again."""
+        return {
+            "calls": self.calls,
+            "faults": [str(f) for f in self.active],
+            "fired": [{"call": f.call, "fault": str(f.fault)} for f in self.fired],
+            "replay": [str(f) for f in self.replay()],
+        }
 
     def replay(self) -> tuple[Fault, ...]:
         """What struck, as faults by call number: they strike the same calls of the same run."""
@@ -249,14 +277,16 @@ class Faults:
             return
         app = self._app
         # The first that is on lies outermost: a delay before a lost reply is both.
-        for fault in reversed(self._strike(scope["method"], scope["path"])):
+        for fault in reversed(self.strikes("call", scope["method"], scope["path"])):
             app = effects.Struck(self, fault, app)
         await app(scope, receive, send)
 
-    def _strike(self, method: str, path: str) -> Sequence[Fault]:
-        below = path.removeprefix(self._base) if self._base else path
+    def strikes(self, of: str, method: str, path: str) -> Sequence[Fault]:
+        """What strikes the next call, webhook or landing; asked once for each, it counts them."""
+        below = path.removeprefix(self._base) if of == "call" else path
         with self._lock:
-            self._calls += 1
-            hit = [r.fault for r in self._rules if r.fault.matches(method, below) and r.strikes()]
-            self._fired += [Fired(self._calls, method, path, fault) for fault in hit]
+            self._counts[of] += 1
+            rules = [r for r in self._rules if KINDS[r.fault.name].of == of]
+            hit = [r.fault for r in rules if r.fault.matches(method, below) and r.strikes()]
+            self._fired += [Fired(self._counts[of], method, path, fault) for fault in hit]
         return hit

@@ -2,8 +2,9 @@
 
 A vendor's sandbox subclasses `Sandbox`, names its connector and its manners, and answers requests,
 by `route`d methods or by overriding `answer`. The kit adds what all share: a synthetic clinic by
-seed, a clock that can be moved, authentication, the fault switch, and a control page at
-`/.sandbox` through which another process turns faults and clock.
+seed, a clock that can be moved, authentication, the fault switch, writes that land later, reads
+that lag behind, signed webhooks, and a control page at `/.sandbox` through which another process
+turns faults and clock.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -23,12 +24,16 @@ from urllib.parse import parse_qsl, unquote
 
 from openslot.clinic import Clinic
 from openslot.clinic import Manners as ClinicManners
-from openslot.clock import SystemClock
 from openslot.errors import ConfigError
+from openslot.model import Change
 from openslot.registry import SANDBOXES, load_entry, nearest
 from openslot.testing.auth import Access, NoAuth, Refusal, SandboxAuth, SmartBackend, TokenServer
+from openslot.testing.clock import SandboxClock
 from openslot.testing.faults import Fault, Faults
+from openslot.testing.later import Later, Write
+from openslot.testing.past import Past, WatchedClinic
 from openslot.testing.server import TLS, Receive, Scope, Send, run, serve
+from openslot.testing.webhooks import Signing, Webhooks, standard_webhooks
 
 __all__ = [
     "Answer",
@@ -46,25 +51,14 @@ TOKEN_PATH = "/oauth2/token"
 LARGEST_REQUEST = 16 * 1024 * 1024
 
 
-class SandboxClock(SystemClock):
-    """The sandbox's own time: the machine's, moved by `advance`; or frozen at `at` and moved so."""
-
-    def __init__(self, at: datetime | None = None) -> None:
-        self._at = at
-        self._moved = timedelta(0)
-
-    def now(self) -> datetime:
-        """The current instant in UTC."""
-        return ((self._at or super().now()) + self._moved).astimezone(UTC)
-
-    def advance(self, by: timedelta) -> None:
-        """Move the clock, forwards or back."""
-        self._moved += by
-
-
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How a vendor's server behaves; a sandbox subclasses it with its vendor's own."""
+    """How a vendor's server behaves; a sandbox subclasses it with its vendor's own.
+
+    What the kit can do for a vendor that needs it is a field of these names in the subclass:
+    `writes_land_after: float` (seconds; see `later`), `read_lag: float` (seconds; see `as_seen`),
+    `wall_times: str` (see `openslot.testing.walls`), `errors_inside_200: bool` (see `inside_200`).
+    """
 
     enforce_conflicts: bool = True
     """False: overlapping bookings of one resource are accepted."""
@@ -114,8 +108,15 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
 
+    def inside_200(self, wrap: Callable[[int, Any], Any] = lambda status, said: said) -> Answer:
+        """An error as some hide it: 200, the document made by `wrap` from status and document."""
+        if self.status < 400:
+            return self
+        return replace(self, status=200, document=wrap(self.status, self.document))
+
 
 _F = TypeVar("_F", bound=Callable[..., Answer])
+_R = TypeVar("_R")
 
 
 def route(method: str, pattern: str) -> Callable[[_F], _F]:
@@ -159,6 +160,7 @@ class Sandbox(ABC):
         auth: SandboxAuth | None = None,
         manners: Manners | None = None,
         faults: Iterable[Fault | str] = (),
+        webhooks: str | None = None,
     ) -> None:
         self.seed = seed
         self.zone = zone
@@ -168,7 +170,8 @@ class Sandbox(ABC):
         self.manners = manners or self.manners_type()
         self._database = ":memory:" if database is None else str(database)
         self._populate = populate
-        self.clinic = self._open()
+        self.lags: dict[str, float] = {}
+        """Records, by the clinic's id, that reads show with another lag (seconds) than the rest."""
         self.faults = Faults(
             self._serve,
             faults,
@@ -178,6 +181,10 @@ class Sandbox(ABC):
             expire=self._when_guarded(self.auth.expire),
             revoke=self._when_guarded(self.auth.revoke),
         )
+        self.accepted = Later(self.clock, self.faults, self.settled)
+        """The writes that were accepted, landed or failed."""
+        self.webhooks = Webhooks(self.clock, self.faults, sign=self.sign, url=webhooks)
+        self.clinic = self._open()
 
     @property
     def app(self) -> Faults:
@@ -203,17 +210,50 @@ class Sandbox(ABC):
 
     def reset(self) -> None:
         """Start over: the clinic as seeded, no faults, what auth gave out ended."""
-        self.clinic.close()
+        self.accepted.clear()
+        self._shut()
         if self._database != ":memory:":
             for suffix in ("", "-wal", "-shm"):
                 Path(self._database + suffix).unlink(missing_ok=True)
         self.clinic = self._open()
+        self.webhooks.clear()
         self.faults.clear()
         self.auth.expire()
 
     def close(self) -> None:
         """Let go of the clinic's file."""
-        self.clinic.close()
+        self.accepted.clear()
+        self.webhooks.close()
+        self._shut()
+
+    def later(self, effect: Callable[[], Any], request: Request) -> Write:
+        """Accept a write: `effect` is carried out `writes_land_after` seconds from now.
+
+        At once, where that manner is 0; then what it raises is raised here.
+        """
+        after = getattr(self.manners, "writes_land_after", 0.0)
+        return self.accepted.accept(effect, after, request.method, request.path)
+
+    def as_seen(self, read: Callable[[Clinic], _R], record: str | None = None) -> _R:
+        """What a reader sees: `read` given the clinic as it was `read_lag` seconds ago.
+
+        `record` is the clinic's id of the one record that is read, which may have a lag of its
+        own. What is younger is not there yet: `read` may raise NotFound.
+        """
+        return self._at_lag(read, self.lags.get(record or "", self._lag))
+
+    def list_as_seen(
+        self, read: Callable[[Clinic], Iterable[_R]], id: Callable[[_R], str | None]
+    ) -> list[_R]:
+        """The list that a reader sees, each record with its lag; `id` is the clinic's."""
+
+        def at(lag: float) -> list[_R]:
+            return self._at_lag(lambda clinic: list(read(clinic)), lag)
+
+        found = [one for one in at(self._lag) if id(one) not in self.lags]
+        for lag in sorted(set(self.lags.values())):
+            found += [one for one in at(lag) if self.lags.get(id(one) or "") == lag]
+        return found
 
     def answer(self, request: Request) -> Answer:
         """Answer one request; called in a worker thread, several at once."""
@@ -232,8 +272,52 @@ class Sandbox(ABC):
     def opened(self, clinic: Clinic) -> None:  # noqa: B027 (most sandboxes keep nothing beside)
         """A clinic was opened: the place to make tables of one's own in its file."""
 
+    def settled(self, write: Write) -> None:  # noqa: B027 (as above)
+        """An accepted write landed or failed: the place to send a webhook."""
+
+    def changed(self, change: Change) -> None:  # noqa: B027 (as above)
+        """Something changed in the clinic, whoever did it: the place to send a webhook."""
+
+    def sign(self, what: Signing) -> Mapping[str, str]:
+        """The headers that prove a webhook; by Standard Webhooks unless the vendor has its own."""
+        return standard_webhooks(what)
+
+    @property
+    def _lag(self) -> float:
+        return float(getattr(self.manners, "read_lag", 0.0))
+
+    def _at_lag(self, read: Callable[[Clinic], _R], lag: float) -> _R:
+        if self._past is None or lag <= 0:
+            return read(self.clinic)
+        return self._past.read(read, lag)
+
+    def _shut(self) -> None:
+        self.clinic.close()
+        if self._past is not None:
+            self._past.close()
+
+    def _watch(self, clinic: WatchedClinic) -> None:
+        """From now on keep what reads that lag need, and tell of changes."""
+        self._past = None
+        told: list[Callable[[], None]] = []
+        if self._lag > 0:
+            self._past = Past(clinic, self.clock, lambda: max(self._lag, *self.lags.values(), 0))
+            told.append(self._past.keep)
+        if type(self).changed is not Sandbox.changed:
+            cursor = clinic.changes().cursor
+
+            def tell() -> None:
+                nonlocal cursor
+                found = clinic.changes(cursor)
+                cursor = found.cursor
+                for change in found.items:
+                    self.changed(change)
+
+            told.append(tell)
+        clinic.committed = tuple(told)
+
     def _open(self) -> Clinic:
-        clinic = Clinic(
+        clinic = WatchedClinic(
             self._database,
             clock=self.clock,
             manners=ClinicManners(
@@ -249,6 +333,7 @@ class Sandbox(ABC):
         elif not clinic.locations():
             self._populate(clinic)
         self.opened(clinic)
+        self._watch(clinic)
         return clinic
 
     def _when_guarded(self, end: Callable[[], None]) -> Callable[[], None] | None:
@@ -277,6 +362,7 @@ class Sandbox(ABC):
         await self._send(answer, send, head=scope["method"] == "HEAD")
 
     def _dispatch(self, request: Request) -> Answer:
+        self.clock.ring()
         if request.path == CONTROL or request.path.startswith(CONTROL + "/"):
             return self._control(request)
         if isinstance(self.auth, TokenServer) and request.path == TOKEN_PATH:
@@ -316,13 +402,14 @@ class Sandbox(ABC):
             return Answer(refusal.status, document, headers)
 
     def _control(self, request: Request) -> Answer:
-        """GET /.sandbox; PUT /.sandbox/faults (a line each); POST /.sandbox/reset, /advance."""
+        """GET /.sandbox; PUT /.sandbox/faults (a line each), /webhooks (the address to post to);
+        POST /.sandbox/reset, /advance?seconds=N."""
         what = (request.method, request.path.removeprefix(CONTROL).strip("/"))
         try:
             if what == ("PUT", "faults"):
-                lines = [Fault.parse(f) for f in request.body.decode().split()]
-                self.faults.clear()
-                self.faults.add(*lines)
+                self.faults.script(request.body.decode())
+            elif what == ("PUT", "webhooks"):
+                self.webhooks.to(request.body.decode().strip() or None)
             elif what == ("POST", "reset"):
                 self.reset()
             elif what == ("POST", "advance"):
@@ -332,7 +419,7 @@ class Sandbox(ABC):
         except (ConfigError, ValueError) as error:
             return Answer(400, {"error": str(error)})
         url = request.url + self.base_path
-        fired = [{"call": f.call, "fault": str(f.fault)} for f in self.faults.fired]
+        writes = self.accepted.writes
         return Answer(
             200,
             {
@@ -340,9 +427,9 @@ class Sandbox(ABC):
                 "url": url,
                 "settings": self.settings(url),
                 "now": self.clock.now().isoformat(),
-                "calls": self.faults.calls,
-                "faults": [str(f) for f in self.faults.active],
-                "fired": fired,
+                "accepted": [{"id": w.id, "what": w.what, "state": w.state} for w in writes],
+                "webhooks": self.webhooks.url,
+                **self.faults.report(),
             },
         )
 
@@ -379,14 +466,16 @@ def main_run(
     faults: Iterable[str] = (),
     auth: SandboxAuth | None = None,
     manners: Iterable[str] = (),
+    webhooks: str | None = None,
     tls: TLS | None = None,
     announce: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Run the sandbox of connector `name` until SIGTERM or SIGINT.
 
     `announce` is told the address that a connector is configured with once it can be called.
-    `manners` are texts like `page_size=5`. Raises ConfigError for a name, fault or manner that
-    does not exist, OSError where the port is taken.
+    `manners` are texts like `page_size=5`; `webhooks` is the address that webhooks are posted to.
+    Raises ConfigError for a name, fault or manner that does not exist, OSError where the port is
+    taken.
     """
     cls = load_sandbox(name)
     if not cls.served:
@@ -396,6 +485,7 @@ def main_run(
         database=database,
         auth=auth,
         faults=tuple(faults),
+        webhooks=webhooks,
         manners=parse_manners(cls.manners_type, manners),
     )
     try:
@@ -430,7 +520,7 @@ def parse_manners(kind: type[Manners], texts: Iterable[str]) -> Manners:
 def _value(text: str, like: object) -> Any:
     if isinstance(like, bool):
         return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
-    return int(text) if isinstance(like, int) else text
+    return type(like)(text) if isinstance(like, int | float) else text
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

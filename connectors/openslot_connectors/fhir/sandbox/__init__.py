@@ -74,10 +74,18 @@ class Sandbox(kit.Sandbox):
         """Carry out one interaction."""
         try:
             call = self._call(request)
-            result = self.server.interact(call)
+            result = self._interact(call)
         except Problem as problem:
             return kit.Answer(problem.status, problem.outcome, {}, FHIR_JSON)
         return self._answer(result, call.headers.get("prefer", ""))
+
+    def _interact(self, call: Call) -> Result:
+        reads = call.method in {"GET", "HEAD"} or call.path.endswith(("/_search", "/$match"))
+        if not reads:
+            return self.server.interact(call)
+        assert isinstance(self.manners, FhirManners)
+        manners, (*_, record) = self.manners, call.path.split("/")
+        return self.as_seen(lambda clinic: FhirServer(clinic, manners).interact(call), record)
 
     def _call(self, request: kit.Request) -> Call:
         accept = request.headers.get("accept", "*/*")

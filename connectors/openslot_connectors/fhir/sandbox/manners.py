@@ -16,6 +16,8 @@ class FhirManners(Manners):
     frees_slot_on_cancel: bool = False
     """True: a cancelled Appointment's Slot is free again; else whoever wrote it busy frees it."""
     page_size: int = 50
+    read_lag: float = 0.0
+    """Seconds by which reads and searches show what was; within a Bundle they do not."""
     flips_slot: bool = False
     """True: creating an Appointment makes its Slot busy; else the Slot says what was written."""
     taken_status: int = 409
