@@ -35,6 +35,7 @@ from openslot.model import (
     CancelRequest,
     ConflictQuery,
     Exclusive,
+    Listing,
     Proof,
     ProofLevel,
     Slot,
@@ -485,9 +486,11 @@ class Engine:
         query = ConflictQuery(
             Window(request.slot.start, request.slot.end), request.slot.resources, record.location
         )
+        seen = False
         for again in range(YIELD_ROUNDS):
             found = await self.read(lambda: self.connector.find_conflicts(query))
-            if found is not None and found != () and found.complete:
+            seen = isinstance(found, Listing) and found.complete
+            if seen:
                 ids = {a.id for a in found} - {request.ignore_appointment}
                 if ids == {record.id}:
                     return Exclusive.CHECKED
@@ -497,9 +500,7 @@ class Engine:
                 await self.clock.sleep(min(0.05 * 2**again, job.call.remaining()))
             except DeadlineExceeded:
                 break
-        if found is None or found == () or not found.complete:
-            return Exclusive.UNKNOWN
-        return None
+        return None if seen else Exclusive.UNKNOWN
 
     async def _yield(
         self, job: Job, entry: Entry, record: Appointment, request: BookingRequest

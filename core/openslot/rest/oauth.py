@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote_plus
 
 from pydantic import SecretStr
@@ -252,7 +252,7 @@ def _word(reply: Reply) -> str:
     return f", {word}" if word in _KNOWN_ERRORS else ""
 
 
-def _scopes(granted: str | list[object]) -> list[str]:
+def _scopes(granted: str | list[Any]) -> list[str]:
     # Some servers answer a list where RFC 6749 has a string; authlib reads both.
     from authlib.oauth2.rfc6749.util import scope_to_list
 
