@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "third_party" / "openslot_acme" / "src"))
 
-from openslot_acme.connector import AcmeConnector, AcmeSettings, _client, _dict  # noqa: E402
-from openslot_acme.sandbox import AcmeSandbox  # noqa: E402
+from openslot_acme.connector import AcmeConnector, AcmeSettings, _client, _dict
+from openslot_acme.sandbox import AcmeSandbox
 
-from openslot import (  # noqa: E402
+from openslot import (
     AppointmentStatus,
     BadResponse,
     Claim,
@@ -38,14 +38,13 @@ from openslot import (  # noqa: E402
     Window,
     Written,
 )
-from openslot.call import Call  # noqa: E402
-from openslot.errors import TryLater  # noqa: E402
-from openslot.model import Hold  # noqa: E402
-from openslot.model.time import place  # noqa: E402
-from openslot.rest import Refused, path  # noqa: E402
-from openslot.testing.sandbox import Manners  # noqa: E402
-from openslot.testing.suite import ConnectorSuite  # noqa: E402
-from openslot.testing.suite.wire import Stage  # noqa: E402
+from openslot.call import Call
+from openslot.errors import TryLater
+from openslot.model import Hold
+from openslot.rest import Refused, path
+from openslot.testing.sandbox import Manners
+from openslot.testing.suite import ConnectorSuite
+from openslot.testing.suite.wire import Stage
 
 Connector = type[AcmeConnector]
 
@@ -345,7 +344,7 @@ class Swallowed(AcmeConnector):
 
 @mutant("taken is called a rule", "a_taken_slot_is_slot_taken", "Rejected came")
 class TakenIsRule(AcmeConnector):
-    error_table = {**AcmeConnector.error_table, 409: Rejected}
+    error_table: ClassVar[Any] = {**AcmeConnector.error_table, 409: Rejected}
 
 
 @mutant(
@@ -395,7 +394,7 @@ class Once(AcmeConnector):
 
 @mutant("a gateway's error is a refusal", "an_error_after_a_write_is_unknown", "sent 2 times")
 class Gateway(Once):
-    error_table = {**AcmeConnector.error_table, 504: Refused(Unavailable)}
+    error_table: ClassVar[Any] = {**AcmeConnector.error_table, 504: Refused(Unavailable)}
 
 
 @mutant("an error after a write is an outage", "an_error_after_a_write_is_unknown", "nothing was")
@@ -702,7 +701,7 @@ class RegistersAgain(Once):
 
 @mutant("a 401 is an outage", "a_refused_credential_is_auth_failed", "Unavailable came")
 class AuthIsOutage(AcmeConnector):
-    error_table = {**AcmeConnector.error_table, 401: Unavailable}
+    error_table: ClassVar[Any] = {**AcmeConnector.error_table, 401: Unavailable}
 
 
 @mutant("a 403 is an empty answer", "forbidden_is_auth_failed", "it went through")
@@ -718,7 +717,7 @@ class ForbiddenIsEmpty(AcmeConnector):
 
 @mutant("Retry-After is ignored", "retry_after_is_obeyed", "asked 2 times again")
 class Impatient(AcmeConnector):
-    error_table = {
+    error_table: ClassVar[Any] = {
         **AcmeConnector.error_table,
         429: Refused(lambda reply: RateLimited("slow down", retry_after=0.0)),
     }
@@ -726,7 +725,7 @@ class Impatient(AcmeConnector):
 
 @mutant("Retry-After is not passed on", "retry_after_an_outage_is_obeyed", "asked 2 times again")
 class ImpatientWithOutages(AcmeConnector):
-    error_table = {
+    error_table: ClassVar[Any] = {
         **AcmeConnector.error_table,
         503: lambda reply: Unavailable("down", retry_after=0.0),
     }
@@ -734,7 +733,7 @@ class ImpatientWithOutages(AcmeConnector):
 
 @mutant("an outage is a bad answer", "a_server_that_is_down_is_unavailable", "BadResponse came")
 class OutageIsBad(AcmeConnector):
-    error_table = {**AcmeConnector.error_table, 502: BadResponse}
+    error_table: ClassVar[Any] = {**AcmeConnector.error_table, 502: BadResponse}
 
 
 @mutant("an outage is asked again and again", "a_dead_vendor_gets_few_calls", "requests to a dead")
@@ -842,7 +841,7 @@ class KeyInAddress(AcmeConnector):
     "names the patient",
 )
 class Repeating(AcmeConnector):
-    error_table = {
+    error_table: ClassVar[Any] = {
         **AcmeConnector.error_table,
         422: lambda reply: Rejected(str(reply.json()["message"])),
     }

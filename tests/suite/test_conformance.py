@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from suite.mutants import AcmeSandbox, NoCancel
 
 from openslot.cli.conformance import conformance
 from openslot.errors import ConfigError
 from openslot.testing.suite import report
+from suite.mutants import AcmeSandbox, NoCancel
 
 
 def test_a_kept_connector_exits_with_nothing() -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from suite.mutants import AcmeConnector, AcmeSandbox
 
 from openslot.connector import VERBS, Capabilities, Claim, Traits
 from openslot.testing.suite import SUITE_VERSION, Bench, ConnectorSuite, base, check, xfail
 from openslot.testing.suite.base import Check, checks_of
 from openslot.testing.suite.report import LAWS, Verdict, matrix, run_suite
+from suite.mutants import AcmeConnector, AcmeSandbox
 
 pytest_plugins = ["pytester"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from suite.mutants import MUTANTS, Mutant
 
 from openslot.testing.suite import ConnectorSuite
 from openslot.testing.suite.base import checks_of
 from openslot.testing.suite.report import Verdict, run_suite
 from openslot.testing.suite.wire import Stage
+from suite.mutants import MUTANTS, Mutant
 
 PLAIN = ("test_practitioners_are_all_there", "test_cancelling_nothing_is_not_found")
 """Checks that hardly a mutant is about: who fails both is broken in more than one way."""

@@ -96,7 +96,7 @@ def check(
     return make
 
 
-class xfail:  # noqa: N801 (it is read like pytest's mark of that name)
+class xfail:
     """Stands for a check that the vendor makes impossible: `test_x = xfail(reason="...")`.
 
     The suite's own check still runs; the day it passes, the run fails until the line is removed.
@@ -113,8 +113,8 @@ class Suite:
 
     suite_version: ClassVar[str | None] = None
     """The version of the suite that a run has to pass: checks of newer ones are reported only."""
-    auth: ClassVar[Callable[[], SandboxAuth]] = ApiKey
-    """How the sandbox asks who is calling; None leaves it to `make_sandbox`."""
+    auth: ClassVar[type[SandboxAuth] | None] = ApiKey
+    """How the sandbox asks who is calling, of `openslot.testing.auth`; None: as it does itself."""
     zone: ClassVar[str] = "America/New_York"
     """Where the clinic is, in the checks that are not about zones."""
 

@@ -201,7 +201,7 @@ class Changing(Suite):
         assert [a.id for a in bench.standing()] == [record], "confirming changed what stands"
 
     async def _booked(self, bench: Bench, slot: Slot) -> tuple[str, str]:
-        """An appointment that this connector made: its id as the vendor and as the clinic has it."""
+        """An appointment that this connector made: its id as vendor and as clinic have it."""
         await bench.connector.book(bench.request(slot))
         record = bench.standing()[0].id
         return bench.vendor_id("appointment", record), record

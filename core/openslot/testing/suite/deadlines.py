@@ -89,9 +89,10 @@ class Deadlines(Suite):
 
     async def _in_time(self, bench: Bench, what: str) -> None:
         connector = await bench.another()
+        query = bench.query(week(1), practitioners=(bench.people.doctors[0],))
         started = time.monotonic()
         with call(clock=SystemClock(), seconds=LIMIT):
-            result = await leaf(connector.find_slots(bench.query(week())), what)
+            result = await leaf(connector.find_slots(query), what)
         took = time.monotonic() - started
         assert took < LIMIT + PATIENCE, f"{what}: {took:.1f} s, though the call had {LIMIT} s"
         if isinstance(result, Listing):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from openslot.connector import Claim
 from openslot.desk import Desk, Outcome

@@ -11,7 +11,7 @@ from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import failing_at_each_request, leaf
 from openslot.testing.suite.world import CANARY, NEW_CANARY, leaks
 
-__all__ = ["People", "named", "person"]
+__all__ = ["People", "named"]
 
 
 def named(person: Patient) -> PatientQuery:
@@ -50,7 +50,7 @@ class People(Suite):
 
     @check(1, "find_patients", wire=True)
     async def test_a_failed_search_for_a_patient_is_not_silence(self, bench: Bench) -> None:
-        """Where the search cannot be made, it is an error or incomplete: nobody is registered twice.
+        """A search that fails is an error or incomplete, so that nobody is registered twice.
 
         If it fails: put what failed under `missing`, or raise.
         """

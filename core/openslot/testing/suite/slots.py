@@ -7,7 +7,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from openslot.clinic import DayException
 from openslot.errors import AskAgain, BadResponse, OpenSlotError
 from openslot.model import Window
 from openslot.testing.suite.base import Suite, check

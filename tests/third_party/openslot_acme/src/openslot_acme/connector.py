@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import SecretStr
 
 from openslot import (
     Appointment,
@@ -46,7 +48,6 @@ from openslot import (
 )
 from openslot.model.time import parse_instant, place
 from openslot.rest import Auth, Reply, RestConnector, RestSettings, StaticKey, path
-from pydantic import SecretStr
 
 T = TypeVar("T")
 STATES = {"booked": AppointmentStatus.BOOKED, "requested": AppointmentStatus.PENDING} | {
@@ -62,7 +63,7 @@ class AcmeSettings(RestSettings):
 
 class AcmeConnector(RestConnector):
     Settings = AcmeSettings
-    error_table = {410: Stale, 422: Rejected}
+    error_table: ClassVar[Any] = {410: Stale, 422: Rejected}
     info = ConnectorInfo(
         name="acme",
         title="Acme Scheduling",
@@ -87,7 +88,9 @@ class AcmeConnector(RestConnector):
     async def find_slots(self, query: SlotQuery) -> Listing[Slot]:
         window, staff = query.window, query.practitioners
         asked = {"from": window.start.isoformat(), "to": window.end.isoformat(), "staff": staff}
-        found = await self._all("openings", {**asked, "service": query.appointment_type or ""}, self._slot)
+        found = await self._all(
+            "openings", {**asked, "service": query.appointment_type or ""}, self._slot
+        )
         kept = {
             s.identity: s
             for s in found
@@ -113,7 +116,9 @@ class AcmeConnector(RestConnector):
 
     async def cancel(self, request: CancelRequest) -> Written:
         body = {"version": request.version, "why": request.reason}
-        return await self._write("POST", path("visits", request.appointment, "cancel"), body, "cancel")
+        return await self._write(
+            "POST", path("visits", request.appointment, "cancel"), body, "cancel"
+        )
 
     async def reschedule(self, request: RescheduleRequest) -> Written:
         body = {"opening": request.slot.id, "version": request.version, "ref": request.intent}
@@ -132,7 +137,10 @@ class AcmeConnector(RestConnector):
             raise reply.bad("this is no visit") from None
 
     async def list_appointments(self, query: AppointmentQuery) -> Listing[Appointment]:
-        asked = {"client": query.patient or "", "staff": query.resource.id if query.resource else ""}
+        asked = {
+            "client": query.patient or "",
+            "staff": query.resource.id if query.resource else "",
+        }
         if query.window:
             asked |= {"from": query.window.start.isoformat(), "to": query.window.end.isoformat()}
         found = await self._all("visits", asked, self._visit)
@@ -181,7 +189,9 @@ class AcmeConnector(RestConnector):
     async def _write(self, method: str, where: str, body: Any, step: str) -> Written:
         reply = await self.write(method, where, step=step, json=body, repeatable=True)
         visit = self._visit(_dict(reply))
-        return Written(ProofLevel.WRITTEN, visit.id, visit, version=visit.version, as_of=visit.as_of)
+        return Written(
+            ProofLevel.WRITTEN, visit.id, visit, version=visit.version, as_of=visit.as_of
+        )
 
     async def _all(
         self, kind: str, params: Mapping[str, Any], read: Callable[[Any], T]
