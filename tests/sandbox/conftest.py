@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.kit import Server, running
+from sandbox.kit import FILLED, STAGE, Server, client, make, running
 
 
 @pytest.fixture
@@ -17,5 +17,16 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def reading() -> Iterator[Server]:
-    """A sandbox that the tests of a module share, for reading only."""
-    yield from running()
+    """A sandbox that the tests of a module share, for reading only, on a server of its own."""
+    sandbox = make()
+    with sandbox.serve() as url, client(url) as http:
+        yield Server(sandbox, url, http)
+    sandbox.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stage() -> Iterator[None]:
+    yield
+    STAGE.close()
+    while FILLED:
+        FILLED.popitem()[1].close()

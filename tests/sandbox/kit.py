@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from openslot.clinic import Clinic, Manners
 from openslot.clinic.synthetic import fill
 from openslot.testing.sandbox import SandboxClock
+from openslot.testing.server import ASGIApp, Receive, Scope, Send, serve
 from openslot_connectors.fhir.sandbox import Sandbox
 
 NOW = datetime(2027, 3, 10, 14, tzinfo=UTC)
@@ -77,13 +80,81 @@ def busy(slot: Any, marker: str | None = None) -> dict[str, Any]:
     return taken
 
 
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that starts and ends."""
+    for _ in range(2):
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+
+
+class Stage:
+    """One server for the sandboxes of many tests: stopping one takes a tenth of a second."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._origin: str | None = None
+        self._apps: list[ASGIApp] = [nothing]
+
+    @contextmanager
+    def shows(self, app: ASGIApp) -> Iterator[str]:
+        """Serve this application, and for so long no other; the value is the origin."""
+        if self._origin is None:
+            self._origin = self._stack.enter_context(serve(self))
+        self._apps.append(app)
+        try:
+            yield self._origin
+        finally:
+            self._apps.pop()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stack.close()
+        self._origin = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = nothing if scope["type"] == "lifespan" else self._apps[-1]
+        await app(scope, receive, send)
+
+
+STAGE = Stage()
+
+
 def running(**options: Any) -> Iterator[Server]:
-    """A sandbox that runs until the generator is closed."""
-    options.setdefault("clock", SandboxClock(NOW))
-    options.setdefault("populate", lambda clinic: fill(clinic, patients=12, days=7))
-    sandbox = Sandbox(**options)
+    """A sandbox that runs until the generator is closed, and is the only one that does."""
+    sandbox = make(**options)
     try:
-        with sandbox.serve() as url, httpx.Client(base_url=url, timeout=10) as client:
-            yield Server(sandbox, url, client)
+        with STAGE.shows(sandbox.app) as origin, client(origin + sandbox.base_path) as http:
+            yield Server(sandbox, str(http.base_url).rstrip("/"), http)
     finally:
         sandbox.close()
+
+
+def client(url: str) -> httpx.Client:
+    """A client; without TLS, whose context takes longer to make than most tests to run."""
+    return httpx.Client(base_url=url, timeout=10, verify=False)
+
+
+FILLED: dict[bool, Clinic] = {}
+"""The clinic that the tests begin with, by whether its file refuses overlaps."""
+
+
+def make(**options: Any) -> Sandbox:
+    """A small sandbox, at the tests' time unless a clock is given."""
+    if "clock" not in options:
+        options = {"populate": _fill_again, **options, "clock": SandboxClock(NOW)}
+    options.setdefault("populate", _fill)
+    return Sandbox(**options)
+
+
+def _fill(clinic: Clinic) -> None:
+    fill(clinic, patients=12, days=7)
+
+
+def _fill_again(clinic: Clinic) -> None:
+    """Filling takes sixty milliseconds, copying three."""
+    enforces = clinic.enforces_conflicts
+    if enforces not in FILLED:
+        made = Clinic(clock=SandboxClock(NOW), manners=Manners(enforce_conflicts=enforces))
+        _fill(made)
+        FILLED[enforces] = made
+    FILLED[enforces].copy_into(clinic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from openslot.clinic import Clinic
@@ -46,11 +46,14 @@ class Past:
         self._longest = longest
         self._lock = threading.RLock()
         self._copies: list[tuple[datetime, Clinic]] = []
-        self.keep()
+        # Before the clinic was opened it was what it was when it was opened.
+        self._keep(datetime.min.replace(tzinfo=UTC))
 
     def keep(self) -> None:
         """Keep the clinic as it is now; what it was before at this very instant is forgotten."""
-        now = self._clock.now()
+        self._keep(self._clock.now())
+
+    def _keep(self, now: datetime) -> None:
         copy = Clinic(":memory:", clock=self._clock, manners=self._clinic.manners)
         self._clinic.copy_into(copy)
         with self._lock:
@@ -64,8 +67,7 @@ class Past:
         now = self._clock.now()
         with self._lock:
             old = [c for at, c in self._copies if (now - at).total_seconds() >= lag]
-            # Before the clinic was opened it was what it was when it was opened.
-            return read(old[-1] if old else self._copies[0][1])
+            return read(old[-1])
 
     def close(self) -> None:
         """Let go of every copy."""
