@@ -1,0 +1,1 @@
+"""OpenSlot connector for Tidewell, a made-up scheduling system."""
