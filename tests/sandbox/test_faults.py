@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openslot.errors import ConfigError
 from openslot.testing.faults import KINDS, Fault, Faults
-from openslot.testing.server import Receive, Scope, Send, serve
+from openslot.testing.server import Message, Receive, Scope, Send, serve
 from sandbox.kit import JSON, Server, appointment, busy
 
 DOCUMENT = {"resourceType": "Bundle", "link": [{"relation": "next", "url": "/2"}], "text": "ok"}
@@ -258,6 +259,66 @@ def test_chance_is_repeatable_and_can_be_replayed(wire: Wire) -> None:
     assert run(*replay) == first
 
 
+scripts = st.lists(
+    st.builds(
+        Fault,
+        name=st.sampled_from(["error-500", "html-200", "clock-skew", "delay-after"]),
+        method=st.none() | st.sampled_from(["GET", "POST"]),
+        path=st.none() | st.sampled_from(["/Slot", "/Slot/1"]),
+        probability=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+        seed=st.integers(0, 9),
+        seconds=st.just(0.0),
+        after=st.booleans(),
+    )
+    | st.builds(
+        Fault,
+        name=st.sampled_from(["error-503", "rate-limited", "landing-fails"]),
+        nth=st.none() | st.integers(1, 6),
+        times=st.none() | st.integers(1, 4),
+        method=st.none() | st.just("POST"),
+    ),
+    max_size=5,
+)
+calls = st.lists(
+    st.tuples(st.sampled_from(["GET", "POST"]), st.sampled_from(["/Slot", "/Slot/1", "/Slots"])),
+    max_size=25,
+)
+
+
+@settings(deadline=None)
+@given(scripts, calls)
+def test_a_script_strikes_the_same_each_time_and_so_does_its_replay(
+    script: list[Fault], calls: list[tuple[str, str]]
+) -> None:
+    async def run(text: str) -> tuple[list[int], Faults]:
+        faults = Faults(App())
+        faults.script(text)
+        statuses: list[int] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        for method, path in calls:
+            scope = {"type": "http", "method": method, "path": path, "query_string": b"q=1"}
+            await faults(scope, receive, send)
+            faults.strikes("landing", method, path)
+        return statuses, faults
+
+    text = "\n".join(map(str, script))
+    first, faults = asyncio.run(run(text))
+    struck = [(f.call, f.method, f.path, f.fault.name) for f in faults.fired]
+    again, same = asyncio.run(run(text))
+    assert (again, same.fired) == (first, faults.fired)
+    replayed, replay = asyncio.run(run("\n".join(map(str, faults.replay()))))
+    assert replayed == first
+    assert sorted((f.call, f.method, f.path, f.fault.name) for f in replay.fired) == sorted(struck)
+    assert set(replay.replay()) == set(faults.replay())
+
+
 def test_two_faults_on_one_call(wire: Wire) -> None:
     wire.faults.clear()
     wire.faults.add("clock-skew", "error-504:after=yes")
@@ -299,6 +360,7 @@ def test_a_fault_reads_as_it_is_written(fault: Fault) -> None:
         ("dropped-filter", "param="),
         ("next-elsewhere:to=other", "cannot be"),
         ("error-500:after=perhaps", "cannot be"),
+        ("redirect-elsewhere:to=http://a b", "commas nor blanks"),
     ],
 )
 def test_what_is_no_fault_is_refused_with_a_hint(text: str, hint: str) -> None:
