@@ -1,4 +1,4 @@
-"""Fills the generated parts of README.md: the examples and the connector matrix.
+"""Fills the generated parts of our pages: the examples, the connector matrix, the faults.
 
 python docs/readme.py          writes them
 python docs/readme.py --check  fails where they are out of date
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from openslot import Claim, connector_names, load_connector
 from openslot.connector import VERBS
+from openslot.testing.faults import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = {Claim.YES: "●", Claim.NO: "○", Claim.UNPROVEN: ""}
@@ -38,17 +40,32 @@ def matrix() -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def faults(of: str) -> str:
+    """The table of the faults of a call, a webhook or a landing."""
+    rows = [["fault", "what it does"], ["---", "---"]]
+    rows += [[f"`{kind.name}`", kind.what] for kind in KINDS.values() if kind.of == of]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "matrix": matrix,
+    "faults of calls": lambda: faults("call"),
+    "faults of webhooks": lambda: faults("webhook"),
+    "faults of landings": lambda: faults("landing"),
+}
+
+
 def filled(text: str) -> str:
-    """The README with its generated parts made anew."""
+    """A page with its generated parts made anew."""
     text = re.sub(
-        r"(<!-- matrix -->\n).*?(<!-- /matrix -->)",
-        lambda m: f"{m[1]}{matrix()}\n{m[2]}",
+        rf"(<!-- ({'|'.join(TABLES)}) -->\n).*?(<!-- /\2 -->)",
+        lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}",
         text,
         flags=re.DOTALL,
     )
     return re.sub(
-        r"```python file=(\S+)\n.*?```",
-        lambda m: f"```python file={m[1]}\n{(ROOT / m[1]).read_text(encoding='utf-8')}```",
+        r"```(\w+) file=(\S+)\n.*?```",
+        lambda m: f"```{m[1]} file={m[2]}\n{(ROOT / m[2]).read_text(encoding='utf-8')}```",
         text,
         flags=re.DOTALL,
     )
@@ -56,15 +73,19 @@ def filled(text: str) -> str:
 
 def main() -> int:
     """Write, or with --check compare."""
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    wanted = filled(text)
-    if "--check" in sys.argv:
-        if text != wanted:
-            print("README.md is out of date; run: python docs/readme.py", file=sys.stderr)
-        return int(text != wanted)
-    path.write_text(wanted, encoding="utf-8")
-    return 0
+    stale = 0
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        wanted = filled(text)
+        if text == wanted:
+            continue
+        if "--check" in sys.argv:
+            stale = 1
+            name = path.relative_to(ROOT)
+            print(f"{name} is out of date; run: python docs/readme.py", file=sys.stderr)
+        else:
+            path.write_text(wanted, encoding="utf-8")
+    return stale
 
 
 if __name__ == "__main__":

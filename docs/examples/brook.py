@@ -73,5 +73,5 @@ class BrookSandbox(Sandbox):
         return ZoneInfo(self.zone)
 
     def _shown(self, visit: Appointment) -> dict[str, str | None]:
-        at = to_wall(visit.start, self._zone)
+        at = to_wall(visit.start, self._zone) if visit.start else None
         return {"id": visit.id, "at": at, "client": visit.patient, "state": visit.status}
