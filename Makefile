@@ -21,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Arguments for pytest: make test ARGS="tests/desk -k taken"
 ARGS ?=
 
-.PHONY: help setup demo test proofs check bench docs lock clean
+.PHONY: help setup demo test proofs check mutants bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ check: $(READY_DEV) ## Lint, format, types, and the built wheel in an empty envi
 	$(BIN)/mypy $(SOURCES)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 	$(BIN)/python .ci/wheel.py
+
+mutants: $(READY) ## Print every broken connector, and the check of the suite that sees it
+	@$(BIN)/python tests/suite/mutants.py
 
 bench: $(READY) ## Run every benchmark and print its figures
 	@shopt -s nullglob; found=(benchmarks/[a-z]*.py); \

@@ -183,3 +183,17 @@ def test_the_matrix_shows_the_worst_of_a_law_and_verb() -> None:
     one, two = Check("a", 1, ("book", "cancel")), Check("b", 1, ("book",))
     found = matrix([Result(one, Verdict.KEPT), Result(two, Verdict.BROKEN, "no")])
     assert found == [(1, "book", "broken"), (1, "cancel", "kept")]
+
+
+def test_the_page_shows_the_test_as_it_is() -> None:
+    tests = Path(__file__).parents[1]
+    page = (tests.parent / "docs" / "conformance.md").read_text()
+    shown = page.partition("```python\n")[2].partition("```")[0]
+    package = tests / "third_party" / "openslot_acme"
+    assert shown == (package / "tests" / "test_acme.py").read_text()
+
+
+def test_every_room_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    rooms = {made.__module__.rpartition(".")[2] for _, made in checks_of(ConnectorSuite)}
+    assert all(f"\n| {room} |" in page for room in rooms)

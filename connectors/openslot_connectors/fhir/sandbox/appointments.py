@@ -261,8 +261,9 @@ class Appointments(Resource):
     def _check_claim(self, document: Doc, opening: Opening | None) -> None:
         if opening is None or opening.marker is None or not self.context.manners.enforce_conflicts:
             return
-        marks = {marker_of({"identifier": [i]}) for i in document.get("identifier", ())}
-        if opening.marker not in marks:
+        # Whoever held the Slot wrote their mark beside the holder's when they claimed it.
+        written = self.records.get("Slot", opening.id).document
+        if not _marks(document) & {opening.marker, *_marks(written)}:
             raise Problem(
                 self.context.manners.taken_status, "conflict", "the Slot is somebody else's"
             )
@@ -292,6 +293,10 @@ class Appointments(Resource):
     def _updated(self, appointment: Appointment) -> datetime | None:
         history = self.clinic.history(appointment.id)
         return history[-1].at if history else None
+
+
+def _marks(document: Doc) -> set[str | None]:
+    return {marker_of({"identifier": [i]}) for i in document.get("identifier", ())}
 
 
 def _checked(document: Doc) -> AppointmentStatus:

@@ -27,6 +27,7 @@ from openslot.model import (
     Window,
 )
 from openslot.practice import Practice, Rules
+from openslot.testing.auth import TokenServer
 from openslot.testing.faults import Fault
 from openslot.testing.sandbox import SandboxClock
 from openslot.testing.suite.base import NOT_APPLICABLE
@@ -161,6 +162,19 @@ class Bench:
         )
         await made.__aenter__()
         self._opened.append(made)
+        return made
+
+    async def signed_in(self, *, clock: SuiteClock | None = None) -> Connector:
+        """One more connector, which has its access token already, where one is needed.
+
+        What goes wrong from now on then goes wrong with the vendor, not with the token.
+        """
+        made = await self.another(clock=clock)
+        if isinstance(self.sandbox.auth, TokenServer):
+            faults = self.sandbox.faults.active
+            assert not faults, "sign in before anything goes wrong"
+            await made.find_slots(self.query(Window(NOW, NOW + timedelta(hours=1))))
+            self.heal()
         return made
 
     async def desk(self, *, journal: Journal | None = None, rules: Rules | None = None) -> Desk:

@@ -47,10 +47,12 @@ class Failures(Suite):
 
         If it fails: what a credential may not do is not an empty answer, and no outage.
         """
-        bench.answer_instead(403, b"{}", "application/json")
         for name, ask in self._reads(bench):
+            connector = await bench.signed_in()
+            bench.answer_instead(403, b"{}", "application/json")
             with one_of(AuthFailed, Unsupported, what=f"{name}, answered with 403"):
-                await ask(await bench.another())
+                await ask(connector)
+            bench.heal()
 
     @check(12, "find_slots", wire=True)
     async def test_retry_after_is_obeyed(self, bench: Bench) -> None:
@@ -144,8 +146,10 @@ class Failures(Suite):
         """
         for body in (b"[]", b"null", b'{"unexpected": true}', b'"text"', b"17"):
             for name, ask in self._reads(bench):
+                bench.heal()
+                connector = await bench.signed_in()
                 bench.answer_instead(200, body, "application/json")
-                result = await leaf(ask(await bench.another()), f"{name}, answered {body!r}")
+                result = await leaf(ask(connector), f"{name}, answered {body!r}")
                 if isinstance(result, Listing) and not result.none:
                     assert not result.items, "entries were read out of another document"
                     continue
@@ -186,18 +190,20 @@ class Failures(Suite):
     ) -> None:
         for name, ask in self._reads(bench)[:only]:
             bench.heal()
+            connector = await bench.signed_in()
             bench.fault(fault)
             with one_of(*leaves, what=f"{name}, met by {fault}"):
-                await ask(await bench.another())
+                await ask(connector)
 
     async def _waits(self, bench: Bench, fault: str, kind: type[OpenSlotError]) -> None:
         asked = 7.0
         for name, ask in self._reads(bench):
             bench.heal()
-            bench.fault(fault, seconds=asked)
             clock = bench.another_clock()
+            connector = await bench.signed_in(clock=clock)
+            bench.fault(fault, seconds=asked)
             with one_of(kind, what=f"{name}, met by {fault}") as caught:
-                await ask(await bench.another(clock=clock))
+                await ask(connector)
             again = len(bench.wire.seen) - 1
             slept = sum(clock.slept)
             assert slept >= again * (asked - 1), (

@@ -38,9 +38,10 @@ class Security(Suite):
 
         If it fails: switch the HTTP library's redirects off, and pin what you follow.
         """
+        connector = await bench.signed_in()
         bench.fault("redirect-elsewhere", to=bench.stage.elsewhere)
         with one_of(TryLater, what="a redirect to another host"):
-            await bench.connector.find_slots(bench.query(week()))
+            await connector.find_slots(bench.query(week()))
         self._nothing_strayed(bench)
 
     @check(9, "book", wire=True)
