@@ -7,6 +7,7 @@ whole suite. `python tests/suite/mutants.py` prints the table.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import urllib.request
@@ -39,7 +40,7 @@ from openslot import (
     Written,
 )
 from openslot.call import Call
-from openslot.errors import TryLater
+from openslot.errors import AskAgain, TryLater
 from openslot.model import Hold
 from openslot.rest import Refused, path
 from openslot.testing.sandbox import Manners
@@ -780,8 +781,6 @@ class OwnClient(AcmeConnector):
     """Reads pages with another HTTP client, which knows nothing of origins."""
 
     def fetch(self, url: str) -> dict[str, Any]:
-        import json
-
         key = self.settings.api_key.get_secret_value()
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
         with urllib.request.urlopen(request, timeout=5) as reply:
@@ -927,6 +926,178 @@ class AnotherTime(Reading):
 )
 class ExclusiveInVain(AcmeConnector):
     pass
+
+
+class Modest(AcmeConnector):
+    """Acme as one who does not know that it enforces anything: that is no defect."""
+
+    info = claiming(conflict_enforcement=Claim.UNPROVEN)
+
+
+@mutant("conflicts are not seen", "desk_checks_what_the_vendor_does_not_enforce", "alone, and")
+class BlindToConflicts(Modest):
+    async def find_conflicts(self, query: Any) -> Listing[Any]:
+        return Listing((), as_of=self.clock.now())
+
+
+@mutant(
+    "conflicts are those made by us",
+    "desk_checks_what_the_vendor_does_not_enforce",
+    "nobody noticed",
+)
+class OwnConflictsOnly(Modest):
+    """Sees only what this very process has booked."""
+
+    async def book(self, request: Any) -> Written:
+        written = await super().book(request)
+        self.__dict__.setdefault("mine", []).append(written.id)
+        return written
+
+    async def find_conflicts(self, query: Any) -> Listing[Any]:
+        found = await super().find_conflicts(query)
+        mine = self.__dict__.get("mine", [])
+        return replace(found, items=tuple(a for a in found if a.id in mine))
+
+
+@mutant("a cancellation is not sent, at the desk", "desk_cancels_what_it_says", "did not say")
+class NoCancelAtTheDesk(NoCancel):
+    pass
+
+
+# refusals
+
+
+class SwallowsRefusals(AcmeConnector):
+    """Takes every refusal for a booking."""
+
+    async def book(self, request: Any) -> Written:
+        try:
+            return await super().book(request)
+        except AskAgain:
+            return Written(ProofLevel.WRITTEN)
+
+
+@mutant("a gone slot is called booked", "a_slot_that_is_gone_is_refused", "it went through")
+class GoneIsBooked(SwallowsRefusals):
+    pass
+
+
+@mutant("a rule is called booked", "the_practice_s_rules_are_rejected", "it went through")
+class RuleIsBooked(SwallowsRefusals):
+    pass
+
+
+@mutant("nobody is called booked", "an_unknown_patient_is_refused", "it went through")
+class NobodyIsBooked(SwallowsRefusals):
+    pass
+
+
+@mutant("what nobody offered is booked", "a_made_up_slot_is_refused", "it went through")
+class MadeUpIsBooked(SwallowsRefusals):
+    pass
+
+
+@mutant("a 404 is a rule", "an_unknown_appointment_is_not_found", "Rejected came")
+class NotFoundIsRule(AcmeConnector):
+    error_table: ClassVar[Any] = {**AcmeConnector.error_table, 404: Rejected}
+
+
+@mutant("cancelling nothing goes through", "cancelling_nothing_is_not_found", "it went through")
+class CancelsNothing(AcmeConnector):
+    async def cancel(self, request: Any) -> Written:
+        try:
+            return await super().cancel(request)
+        except NotFound:
+            return Written(ProofLevel.WRITTEN, id=request.appointment)
+
+
+@mutant("a move does nothing", "reschedule_moves", "not at the new time")
+class NoMove(AcmeConnector):
+    async def reschedule(self, request: Any) -> Written:
+        return Written(ProofLevel.WRITTEN, id=request.appointment)
+
+
+@mutant("the list's resource is dropped", "a_resource_s_appointments_are_all_there", "left out")
+class AnotherResource(AcmeConnector):
+    async def list_appointments(self, query: Any) -> Listing[Any]:
+        other = query.resource and replace(query.resource, id="dr-2")
+        return await super().list_appointments(replace(query, resource=other))
+
+
+class LastLeftOut(AcmeConnector):
+    """Reads lists but for their last entry."""
+
+    async def _all(self, kind: str, params: Any, read: Any) -> Listing[Any]:
+        found = await super()._all(kind, params, read)
+        if kind in {"staff", "sites", "services"}:
+            return replace(found, items=found.items[:-1])
+        return found
+
+
+@mutant("a practitioner is left out", "practitioners_are_all_there", "left out")
+class PractitionerLeftOut(LastLeftOut):
+    pass
+
+
+@mutant("a location is left out", "locations_are_all_there", "left out")
+class LocationLeftOut(LastLeftOut):
+    pass
+
+
+@mutant("a type is left out", "types_are_all_there", "left out")
+class TypeLeftOut(LastLeftOut):
+    pass
+
+
+@mutant("a stranger is somebody", "a_stranger_is_not_found", "who is not a patient")
+class Anybody(AcmeConnector):
+    async def find_patients(self, query: Any) -> Listing[Any]:
+        return await super().find_patients(replace(query, birth_date=None, given=None, family="Q"))
+
+
+@mutant("closing twice fails", "closing_twice_is_fine", "RuntimeError")
+class ClosesOnce(AcmeConnector):
+    async def aclose(self) -> None:
+        if self.__dict__.setdefault("ended", 0) == 1:
+            self.__dict__["ended"] = 2
+            raise RuntimeError("closed already")
+        self.__dict__["ended"] += 1
+        await super().aclose()
+
+
+@mutant("a booking leaves after its time", "a_booking_without_time_sends_nothing", "went through")
+class BooksAfterItsTime(Untold):
+    pass
+
+
+@mutant("a dribble is waited for", "a_dribbling_answer_ends_at_the_deadline", "the call had")
+class WaitsForDribble(NoDeadline):
+    class Settings(NoDeadline.Settings):
+        timeout: float = 2.5
+
+
+@mutant("a Retry-After date is ignored", "retry_after_as_a_date_is_obeyed", "asked 2 times again")
+class ImpatientWithDates(Impatient):
+    pass
+
+
+@mutant("a refused connection gets out", "a_vendor_that_is_not_there_is_unavailable", "Connection")
+class ConnectionErrorOut(AcmeConnector):
+    async def find_slots(self, query: Any) -> Listing[Any]:
+        try:
+            return await super().find_slots(query)
+        except Unavailable as error:
+            raise ConnectionError(error.message) from error
+
+
+@mutant("a parser's error gets out", "broken_bodies_are_leaves", "is not valid JSON")
+class ParserErrorOut(AcmeConnector):
+    async def get_appointment(self, appointment: str) -> Any:
+        reply = await self.read(path("visits", appointment))
+        try:
+            return self._visit(json.loads(reply.body))
+        except json.JSONDecodeError as error:
+            raise ValueError("the answer is not valid JSON") from error
 
 
 def table() -> int:

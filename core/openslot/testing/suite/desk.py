@@ -107,6 +107,31 @@ class AtTheDesk(Suite):
             refused = [r for r in results if isinstance(r, SlotTaken)]
             assert len(refused) == DESKS - 1, f"{len(refused)} of {DESKS - 1} were told SlotTaken"
 
+    @check(
+        7,
+        "find_slots",
+        "book",
+        "cancel",
+        "find_conflicts",
+        "get_appointment",
+        unclaimed=("conflict_enforcement",),
+        manners={"enforce_conflicts": False},
+    )
+    async def test_desk_checks_what_the_vendor_does_not_enforce(self, bench: Bench) -> None:
+        """Where overlaps may be accepted, the second desk sees the first's booking and yields.
+
+        If it fails: `find_conflicts` must show every appointment of the resource at that time.
+        """
+        first, second = await bench.desk(), await bench.desk()
+        slot = await self._slot(bench, first)
+        kept = await leaf(first.book(slot, bench.people.patients[0], key="one"), "a first desk")
+        assert isinstance(kept, Outcome), f"alone, and it became {type(kept).__name__}: {kept}"
+        late = await leaf(second.book(slot, bench.people.patients[1], key="one"), "a second desk")
+        assert kept.exclusive is Exclusive.CHECKED, f"alone, and exclusive is {kept.exclusive}"
+        assert isinstance(late, SlotTaken), "two callers have one slot, and nobody noticed"
+        standing = [bench.vendor_id("patient", str(a.patient)) for a in bench.standing()]
+        assert standing == [bench.people.patients[0]], "the second booking was not undone"
+
     @check(4, "find_slots", "book", wire=True)
     async def test_desk_books_once_under_a_lost_reply(self, bench: Bench) -> None:
         """Whichever answer of a booking is lost, one appointment stands, and the caller learns it.
