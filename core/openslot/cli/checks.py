@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openslot.call import call
-from openslot.connector import VERBS, Claim
+from openslot.connector import VERBS, Claim, Connector
 from openslot.errors import ConfigError, OpenSlotError, Rejected, Unsupported
 from openslot.model import SlotQuery, Window
 
 if TYPE_CHECKING:
-    from openslot.connector import Connector, ProbeReport
+    from openslot.connector import ProbeReport
     from openslot.practice import Practice
 
 __all__ = ["Check", "Doctor"]
@@ -24,6 +24,7 @@ SKEW = timedelta(seconds=5)
 """More than this shows in times that are compared; signed tokens bear about a minute."""
 PROBE_SECONDS = 15.0
 DAY = timedelta(days=1)
+_ASKS_NOTHING = Connector.probe
 READ_SPAN = timedelta(hours=1)
 
 
@@ -149,6 +150,8 @@ class Doctor:
             self._ok("keys", f"{beside} can be read by its owner only")
 
     async def _reach(self, connector: Connector) -> bool:
+        if type(connector).probe is _ASKS_NOTHING:
+            return True
         begun = time.perf_counter()
         try:
             with call(seconds=PROBE_SECONDS):
