@@ -46,7 +46,7 @@ class Plan:
     zone: str = "America/New_York"
     practitioners: tuple[str, ...] = ("dr-1", "dr-2")
     first: date = date(2027, 3, 1)
-    days: int = 3
+    days: int = 2
     hours: tuple[tuple[time, time], ...] = ((time(9), time(12)),)
     minutes: int = 30
     patients: tuple[Patient, ...] = field(default=PEOPLE)
