@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -45,7 +44,7 @@ class Context:
     records: Records
     manners: FhirManners
 
-    @cached_property
+    @property
     def zone(self) -> ZoneInfo:
         """The server's own zone, in which a date means a day: that of the first location."""
         return ZoneInfo(self.clinic.locations()[0].zone or "UTC")
