@@ -134,6 +134,12 @@ def client(url: str) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=10, verify=False)
 
 
+def fetch(url: str, method: str = "GET", **options: Any) -> httpx.Response:
+    """The answer to one request on a connection of its own."""
+    with httpx.Client(verify=False, timeout=options.pop("timeout", 10)) as http:
+        return http.request(method, url, **options)
+
+
 FILLED: dict[bool, Clinic] = {}
 """The clinic that the tests begin with, by whether its file refuses overlaps."""
 

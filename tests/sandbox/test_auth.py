@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
@@ -22,7 +21,7 @@ from openslot.testing.auth import (
     SmartBackend,
 )
 from openslot.testing.sandbox import SandboxClock
-from sandbox.kit import NOW, Server, running
+from sandbox.kit import NOW, Server, fetch, running
 
 CLIENT = "sandbox-client"
 
@@ -62,8 +61,9 @@ def assertion(server: Server, key: Any = None, header: Any = None, **changes: An
 
 def ask(server: Server, signed: str, scope: str = "system/Slot.read", **form: str) -> Any:
     """The token endpoint's answer."""
-    return httpx.post(
+    return fetch(
         token_url(server),
+        "POST",
         data={
             "grant_type": "client_credentials",
             "scope": scope,
@@ -204,17 +204,17 @@ def test_client_credentials_as_basic_and_in_the_form() -> None:
         url = server.sandbox.settings(server.url)["auth"]["token_url"]
         form = {"grant_type": "client_credentials", "scope": "system/Slot.rs"}
         good = {"client_id": CLIENT, "client_secret": "sandbox-secret"}
-        assert httpx.post(url, data=form | good).status_code == 200
-        basic = httpx.post(url, data=form, auth=(CLIENT, "sandbox-secret"))
+        assert fetch(url, "POST", data=form | good).status_code == 200
+        basic = fetch(url, "POST", data=form, auth=(CLIENT, "sandbox-secret"))
         assert basic.status_code == 200
-        wrong = httpx.post(url, data=form, auth=(CLIENT, "guess"))
+        wrong = fetch(url, "POST", data=form, auth=(CLIENT, "guess"))
         assert (wrong.status_code, wrong.json()["error"]) == (401, "invalid_client")
-        both = httpx.post(url, data=form | good, auth=(CLIENT, "sandbox-secret"))
+        both = fetch(url, "POST", data=form | good, auth=(CLIENT, "sandbox-secret"))
         assert both.status_code == 400
         slots = {"start": "2027-03-15", "_count": "1"}
         found = server.client.get("/Slot", params=slots, headers=bearer(basic))
         assert found.status_code == 200
-        assert httpx.get(url).status_code == 405
+        assert fetch(url).status_code == 405
 
 
 def test_a_static_key() -> None:

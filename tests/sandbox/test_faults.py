@@ -60,7 +60,7 @@ class Wire:
 def wire() -> Iterator[Wire]:
     app = App()
     faults = Faults(app)
-    with serve(faults) as url, httpx.Client(base_url=url, timeout=10) as client:
+    with serve(faults) as url, httpx.Client(base_url=url, timeout=10, verify=False) as client:
         yield Wire(app, faults, client)
 
 
@@ -392,7 +392,7 @@ def test_a_filter_dropped_from_a_posted_search_shows_in_the_self_link(server: Se
 
 def test_another_process_turns_the_switch(server: Server) -> None:
     origin = server.url.removesuffix("/fhir")
-    control = httpx.Client(base_url=f"{origin}/.sandbox")
+    control = httpx.Client(base_url=f"{origin}/.sandbox", verify=False)
     with control:
         assert control.put("/faults", content=b"error-500:nth=1\nerror-502").status_code == 200
         assert server.client.get("/Slot/x", headers={"accept": JSON}).status_code == 500

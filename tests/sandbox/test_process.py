@@ -20,7 +20,7 @@ from openslot.errors import ConfigError
 from openslot.testing.sandbox import load_sandbox, parse_manners
 from openslot.testing.server import TLS
 from openslot_connectors.fhir.sandbox import FhirManners, Sandbox
-from sandbox.kit import JSON, appointment, running
+from sandbox.kit import JSON, appointment, fetch, running
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def test_it_prints_its_address_serves_and_ends_on_sigterm(tmp_path: Path) -> Non
     began = time.monotonic()
     file = tmp_path / "clinic.sqlite"
     with process("--database", str(file), "--manner", "page_size=3") as (child, url):
-        page = httpx.get(f"{url}/Patient", timeout=10).json()
+        page = fetch(f"{url}/Patient", timeout=10).json()
         took = time.monotonic() - began
         assert len(page["entry"]) == 3
         child.send_signal(signal.SIGTERM)
@@ -57,27 +57,27 @@ def test_what_was_booked_outlives_the_process_that_was_killed(tmp_path: Path) ->
     arguments = ("--database", str(file), "--seed", "5")
     headers = {"content-type": JSON}
     with process(*arguments) as (child, url):
-        found = httpx.get(
+        found = fetch(
             f"{url}/Slot",
             params={"status": "free", "service-type": "follow-up", "_count": 1},
             timeout=20,
         ).json()
         slot = found["entry"][0]["resource"]
         document = {**appointment(slot, marker="m"), "x-foreign": True}
-        made = httpx.post(f"{url}/Appointment", json=document, headers=headers).json()
+        made = fetch(f"{url}/Appointment", "POST", json=document, headers=headers).json()
         child.kill()
     with Clinic(str(file)) as clinic:
         assert clinic.get_appointment(made["id"]).patient == "pat-1"
     with process(*arguments) as (_, url):
-        assert httpx.get(f"{url}/Appointment/{made['id']}").json() == made
+        assert fetch(f"{url}/Appointment/{made['id']}").json() == made
 
 
 def test_faults_from_the_command_line() -> None:
     with process("--fault", "error-503:nth=1", "--fault", "reset-before:nth=2") as (_, url):
-        assert httpx.get(f"{url}/metadata").status_code == 503
+        assert fetch(f"{url}/metadata").status_code == 503
         with pytest.raises(httpx.ReadError):
-            httpx.get(f"{url}/metadata")
-        assert httpx.get(f"{url}/metadata").status_code == 200
+            fetch(f"{url}/metadata")
+        assert fetch(f"{url}/metadata").status_code == 200
 
 
 def test_what_does_not_exist_is_said_in_one_sentence() -> None:

@@ -9,21 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from click.testing import CliRunner
 from peers.medplum import require_node, start_medplum
 
+from openslot import BookingQuery, BookingRequest, SlotQuery, Window
 from openslot.cli.app import cli
 from openslot.errors import ConfigError
 from openslot.testing.faults import KINDS
 from openslot.testing.proxy import Proxy
 from openslot.testing.server import Receive, Scope, Send, serve
-from sandbox.kit import Server, client, make
+from openslot_connectors.fhir.connector import FhirR4Connector
+from openslot_connectors.fhir.sandbox.render import TYPE_SYSTEM
+from sandbox.kit import NOW, Server, client, fetch, make
 from sandbox.test_process import certificate
 
 
@@ -232,19 +237,19 @@ def test_a_server_that_is_not_there_or_says_too_much(monkeypatch: pytest.MonkeyP
         taken.bind(("127.0.0.1", 0))
         proxy = Proxy(f"http://127.0.0.1:{taken.getsockname()[1]}")
         with proxy.serve() as url:
-            answer = httpx.get(f"{url}/x")
+            answer = fetch(f"{url}/x")
             assert (answer.status_code, "ConnectionRefusedError" in answer.text) == (502, True)
     plain = Plain()
     monkeypatch.setattr("openslot.testing.proxy.LARGEST", 1000)
     with serve(plain) as origin, Proxy(origin).serve() as url:
         plain.answer = b"x" * 1001
-        assert httpx.get(f"{url}/x").status_code == 502
+        assert fetch(f"{url}/x").status_code == 502
         plain.answer = b"x" * 1000
-        assert httpx.get(f"{url}/x").status_code == 201
-        assert httpx.post(f"{url}/x", content=b"y" * 1001).status_code == 413
+        assert fetch(f"{url}/x").status_code == 201
+        assert fetch(f"{url}/x", "POST", content=b"y" * 1001).status_code == 413
         monkeypatch.setattr("openslot.testing.proxy.TIMEOUT", 0.05)
         with serve(_never) as silent, Proxy(silent).serve() as front:
-            assert httpx.get(f"{front}/x").status_code == 504
+            assert fetch(f"{front}/x").status_code == 504
 
 
 async def _never(scope: Scope, receive: Receive, send: Send) -> None:
@@ -269,9 +274,9 @@ def test_before_a_server_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     box = make()
     with box.serve(tls=tls) as behind:
         with Proxy(behind).serve() as url:
-            assert httpx.get(f"{url}/metadata").status_code == 502
+            assert fetch(f"{url}/metadata").status_code == 502
         with Proxy(behind, ca_file=tls.certificate).serve() as url:
-            said = httpx.get(f"{url}/metadata").json()
+            said = fetch(f"{url}/metadata").json()
             assert said["implementation"]["url"] == url
     box.close()
     with pytest.raises(ConfigError, match="PEM"):
@@ -280,13 +285,42 @@ def test_before_a_server_with_a_certificate_of_its_own(tmp_path: Path) -> None:
 
 def test_pages_are_followed_through_it(reading: Server) -> None:
     with Proxy(reading.url).serve() as url:
-        page = httpx.get(f"{url}/Patient", params={"_count": 5}).json()
+        page = fetch(f"{url}/Patient", params={"_count": 5}).json()
         seen = [e["resource"]["id"] for e in page["entry"]]
         while following := next((k["url"] for k in page["link"] if k["relation"] == "next"), None):
             assert following.startswith(url)
-            page = httpx.get(following).json()
+            page = fetch(following).json()
             seen += [e["resource"]["id"] for e in page["entry"]]
     assert len(seen) == len(set(seen)) == 12
+
+
+async def test_a_connector_books_once_behind_it_though_an_answer_is_lost() -> None:
+    box = make()
+    with box.serve() as behind:
+        proxy = Proxy(f"{behind}/", ["lost-reply:nth=1,method=POST,path=/Appointment"])
+        with proxy.serve() as url:
+            made = FhirR4Connector(
+                FhirR4Connector.Settings(base_url=url),
+                zone=ZoneInfo("America/New_York"),
+                clock=box.clock,
+            )
+            async with made as connector:
+                window = Window(NOW, NOW + timedelta(days=6))
+                found = await connector.find_slots(SlotQuery(window, f"{TYPE_SYSTEM}|follow-up"))
+                assert found.complete
+                assert len(found.items) > 50  # more than a page
+                request = BookingRequest(
+                    slot=found.items[0], patient="pat-1", intent="intent-1", appointment_type=None
+                )
+                # Its request carries the intent, so that it may be sent again.
+                written = await connector.book(request)
+                (booked,) = (await connector.find_booking(BookingQuery("intent-1"))).items
+                assert booked.id == written.id
+    assert [str(f.fault) for f in proxy.faults.fired] == [
+        "lost-reply:nth=1,method=POST,path=/Appointment"
+    ]
+    assert len(box.clinic.appointments(opening=found.items[0].id)) == 1
+    box.close()
 
 
 def test_the_command_starts_it(reading: Server) -> None:
@@ -301,9 +335,9 @@ def test_the_command_starts_it(reading: Server) -> None:
         line = child.stdout.readline().decode()
         url = line.split()[2]
         assert line == f"proxy at {url} before {reading.url}; interrupt to stop\n"
-        assert httpx.get(f"{url}/Patient").status_code == 200
+        assert fetch(f"{url}/Patient").status_code == 200
         with pytest.raises(httpx.ReadError):
-            httpx.get(f"{url}/Patient")
+            fetch(f"{url}/Patient")
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=10)
         assert (child.returncode, out, err) == (0, b"", b"")

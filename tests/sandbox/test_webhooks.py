@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from queue import Queue
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from openslot.testing.server import Receive, Scope, Send
 from openslot.testing.suite.world import NOW
 from openslot.testing.webhooks import SECRET, Signing, Webhooks
 from sandbox.brook import running_brook
+from sandbox.kit import fetch
 
 
 async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
@@ -198,7 +198,7 @@ def receiving() -> Iterator[tuple[Receiver, str]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             if receiver.read_back:
-                httpx.get(receiver.read_back).raise_for_status()
+                fetch(receiver.read_back).raise_for_status()
             status = receiver.statuses.pop(0) if receiver.statuses else 204
             headers = {k.lower(): v for k, v in self.headers.items()}
             receiver.got.put((self.path, headers, body))

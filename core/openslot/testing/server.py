@@ -6,6 +6,7 @@ that only raises inside the application is answered with a tidy 500 and tests no
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import struct
@@ -155,7 +156,13 @@ def _server(app: ASGIApp, tls: TLS | None) -> Server:
             # uvicorn copies this into every request's scope["state"].
             self.app_state = {**self.app_state, _STATE: Connection(transport)}
 
-    return Server(
+    class Quick(Server):
+        async def main_loop(self) -> None:
+            # The library looks ten times a second whether it should end; tests end many servers.
+            while not await self.on_tick(0):  # noqa: ASYNC110 (set by a thread, or a signal)
+                await asyncio.sleep(0.01)
+
+    return Quick(
         Config(
             app,
             http=Protocol,
