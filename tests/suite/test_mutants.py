@@ -12,8 +12,16 @@ from openslot.testing.suite.report import Verdict, run_suite
 from openslot.testing.suite.wire import Stage
 from suite.mutants import MUTANTS, Modest, Mutant
 
-PLAIN = ("test_practitioners_are_all_there", "test_cancelling_nothing_is_not_found")
-"""Checks that hardly a mutant is about: who fails both is broken in more than one way."""
+PLAIN = (
+    "test_verbs_are_coroutines",
+    "test_closing_twice_is_fine",
+    "test_cancelling_nothing_is_not_found",
+    "test_practitioners_are_all_there",
+    "test_locations_are_all_there",
+    "test_none_is_said_where_nothing_is_free",
+    "test_cancel_cancels",
+)
+"""Checks of which a connector with one defect keeps most."""
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +33,17 @@ def stage() -> Iterator[Stage]:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.connector.__name__)
 def test_a_mutant_is_caught_by_the_check_meant_for_it(mutant: Mutant, stage: Stage) -> None:
-    results = {r.check.name: r for r in run_suite(mutant.suite(stage), [mutant.check, *PLAIN])}
-    meant = results[mutant.check]
+    (meant,) = run_suite(mutant.suite(stage), [mutant.check])
     assert meant.verdict is Verdict.BROKEN, f"{mutant.defect}: alive ({meant.reason})"
     assert mutant.says in meant.reason, f"{mutant.defect}: seen for another reason: {meant.reason}"
-    others = [r for r in results.values() if r.check.name in PLAIN]
-    kept = sum(r.verdict is Verdict.KEPT for r in others)
-    assert kept >= len(PLAIN) - 1, [(r.check.name, r.reason) for r in others]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.connector.__name__)
+def test_a_mutant_is_broken_in_one_way_only(mutant: Mutant, stage: Stage) -> None:
+    results = run_suite(mutant.suite(stage), PLAIN)
+    kept = sum(r.verdict is Verdict.KEPT for r in results)
+    assert kept > len(PLAIN) / 2, [(r.check.name, r.reason) for r in results]
 
 
 def test_knowing_less_of_a_vendor_is_no_defect(stage: Stage) -> None:

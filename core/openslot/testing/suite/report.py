@@ -146,6 +146,10 @@ class _Keep:
     def __init__(self) -> None:
         self.told: dict[str, tuple[Verdict, str, float]] = {}
 
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Ask for plain tracebacks: only an error's first line is told."""
+        config.option.tbstyle = "native"
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the verdict of the phase that decided."""
         name = report.nodeid.rpartition("::")[2]
