@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from cli.command import Command
+from openslot import Connector, Rejected, RejectedReason, SlotQuery
 from openslot.testing.auth import ApiKey
 from openslot.testing.faults import Fault
 from openslot_connectors.fhir.sandbox import Sandbox
+from openslot_connectors.local.connector import LocalConnector
 
 SHAPE = {
     "practice",
@@ -131,3 +133,20 @@ def test_it_writes_to_test_practices_only(local: Command, fhir: Command) -> None
 def test_it_says_what_writing_showed(local: Command) -> None:
     found = checks(local.json("doctor", "--write-probe"))
     assert found["write"]["state"] == "ok"
+
+
+def test_a_connector_that_cannot_look_is_not_said_to_be_reached(
+    local: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalConnector, "probe", Connector.probe)
+    found = checks(local.json("doctor"))
+    assert "reach" not in found
+    assert found["read"]["state"] == "ok"
+
+    async def refuses(self: LocalConnector, query: SlotQuery) -> None:
+        raise Rejected("an appointment type is needed", reason=RejectedReason.MISSING_FIELD)
+
+    monkeypatch.setattr(LocalConnector, "find_slots", refuses)
+    found = checks(local.json("doctor"))
+    assert found["read"]["state"] == "warn"
+    assert "let in" in found["read"]["message"]
