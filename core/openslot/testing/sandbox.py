@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -26,11 +25,13 @@ from openslot.clinic import Clinic
 from openslot.clinic import Manners as ClinicManners
 from openslot.errors import ConfigError
 from openslot.model import Change
-from openslot.registry import SANDBOXES, load_entry, nearest
-from openslot.testing.auth import Access, NoAuth, Refusal, SandboxAuth, SmartBackend, TokenServer
+from openslot.registry import SANDBOXES, load_entry
+from openslot.testing.auth import NoAuth, Refusal, SandboxAuth, SmartBackend, TokenServer
 from openslot.testing.clock import SandboxClock
+from openslot.testing.exchange import Answer, Request, route
 from openslot.testing.faults import Fault, Faults
 from openslot.testing.later import Later, Write
+from openslot.testing.manners import Manners, parse_manners
 from openslot.testing.past import Past, WatchedClinic
 from openslot.testing.server import TLS, Receive, Scope, Send, run, serve
 from openslot.testing.webhooks import Signing, Webhooks, standard_webhooks
@@ -43,100 +44,23 @@ __all__ = [
     "SandboxClock",
     "load_sandbox",
     "main_run",
+    "parse_manners",
     "route",
 ]
+
+_R = TypeVar("_R")
 
 CONTROL = "/.sandbox"
 TOKEN_PATH = "/oauth2/token"
 LARGEST_REQUEST = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """How a vendor's server behaves; a sandbox subclasses it with its vendor's own.
-
-    What the kit can do for a vendor that needs it is a field of these names in the subclass:
-    `writes_land_after: float` (seconds; see `later`), `read_lag: float` (seconds; see `as_seen`),
-    `wall_times: str` (see `openslot.testing.walls`), `errors_inside_200: bool` (see `inside_200`).
-    """
-
-    enforce_conflicts: bool = True
-    """False: overlapping bookings of one resource are accepted."""
-    bookings_pend: bool = False
-    """True: a new appointment waits for the practice's approval."""
-    frees_slot_on_cancel: bool = True
-    """False: a cancelled appointment leaves its time busy."""
-    page_size: int = 20
-    """Entries on a page where the client does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request to a sandbox, `path` below the base path, `url` the base as the client sees it.
-
-    Header names are in lower case; `query` keeps order and repeats.
-    """
-
-    method: str
-    path: str
-    url: str
-    query: tuple[tuple[str, str], ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    access: Access = field(default_factory=Access)
-
-    @property
-    def form(self) -> tuple[tuple[str, str], ...]:
-        """The body as a form, in order and with repeats."""
-        return tuple(parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True))
-
-    def one(self, name: str) -> str | None:
-        """The first value of a query parameter."""
-        return next((v for k, v in self.query if k == name), None)
-
-    def json(self) -> Any:
-        """The body as JSON. Raises ValueError."""
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a sandbox answers: a document (JSON where it is not bytes) or nothing."""
-
-    status: int = 200
-    document: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    media_type: str = "application/json"
-
-    def inside_200(self, wrap: Callable[[int, Any], Any] = lambda status, said: said) -> Answer:
-        """An error as some hide it: 200, the document made by `wrap` from status and document."""
-        if self.status < 400:
-            return self
-        return replace(self, status=200, document=wrap(self.status, self.document))
-
-
-_F = TypeVar("_F", bound=Callable[..., Answer])
-_R = TypeVar("_R")
-
-
-def route(method: str, pattern: str) -> Callable[[_F], _F]:
-    """Let a sandbox's method answer these requests: `@route("GET", "/slots/{id}")`."""
-    parts = re.split(r"\{(\w+)\}", pattern)
-    regex = "".join(f"(?P<{p}>[^/]+)" if i % 2 else re.escape(p) for i, p in enumerate(parts))
-
-    def mark(function: _F) -> _F:
-        function.__dict__["sandbox_route"] = (method, re.compile(regex))
-        return function
-
-    return mark
-
-
 class Sandbox(ABC):
     """One vendor's server, run by us, over a clinic of its own.
 
     `database` is the clinic's SQLite file (in memory without one); a new one is filled from `seed`,
-    in `zone`, or by `populate`. Faults may be turned, the clinic read and written and the clock
-    moved at any time.
+    in `zone`, or by `populate`. `webhooks` is the address that webhooks are posted to. Faults may
+    be turned, the clinic read and written and the clock moved at any time.
     """
 
     name: ClassVar[str]
@@ -498,29 +422,6 @@ def main_run(
         )
     finally:
         sandbox.close()
-
-
-def parse_manners(kind: type[Manners], texts: Iterable[str]) -> Manners:
-    """Manners from texts like `page_size=5`. Raises ConfigError with what to write instead."""
-    defaults = kind()
-    known = {f.name: getattr(defaults, f.name) for f in fields(kind)}
-    changes: dict[str, Any] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if name not in known:
-            hint = nearest(name, known) or f"; it knows: {', '.join(known)}"
-            raise ConfigError(f"this sandbox has no manner {name!r}{hint}")
-        try:
-            changes[name] = _value(value, known[name])
-        except (ValueError, KeyError):
-            raise ConfigError(f"the manner {name} cannot be {value!r}") from None
-    return replace(defaults, **changes)
-
-
-def _value(text: str, like: object) -> Any:
-    if isinstance(like, bool):
-        return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]
-    return type(like)(text) if isinstance(like, int | float) else text
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
