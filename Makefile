@@ -32,7 +32,7 @@ demo: $(READY) ## Book, move and cancel a patient in a FHIR R4 server on this ma
 	@$(BIN)/openslot demo
 
 test: $(READY) ## Run the tests (ARGS="tests/desk -k taken" narrows them)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 proofs: $(READY) ## Run the slow proofs: kill -9, 50 clients on one slot, 20 rounds
 	@$(BIN)/python -m pytest -m slow $(ARGS)
