@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -16,18 +16,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from openslot.clinic import DayException
 from openslot.desk import Desk
 from openslot.journal import Journal
 from openslot.model import (
     Appointment,
+    AppointmentStatus,
     BookingRequest,
     Patient,
+    PatientQuery,
     Slot,
     SlotQuery,
     Window,
 )
 from openslot.practice import Practice, Rules
-from openslot.testing.auth import TokenServer
+from openslot.testing.auth import NoAuth, TokenServer
 from openslot.testing.faults import Fault
 from openslot.testing.sandbox import SandboxClock
 from openslot.testing.suite.base import NOT_APPLICABLE
@@ -138,6 +141,60 @@ class Bench:
             await opened.aclose()
         self.sandbox.close()
 
+    # what the sandbox is
+
+    @property
+    def name(self) -> str:
+        """The connector's name, as its sandbox knows it."""
+        return self.sandbox.name
+
+    @property
+    def base_path(self) -> str:
+        """The path that the vendor's paths hang from."""
+        return self.sandbox.base_path
+
+    @property
+    def start(self) -> datetime:
+        """When the check begins, and the searches of the checks do."""
+        return NOW
+
+    def week(self, days: int = 5) -> Window:
+        """The first days from today on."""
+        return Window(self.start, self.start + timedelta(days=days))
+
+    @property
+    def night(self) -> Window:
+        """A time at which nobody works."""
+        return Window(self.start + timedelta(hours=14), self.start + timedelta(hours=20))
+
+    @property
+    def static_key(self) -> str | None:
+        """The key that the connector sends along, where it is a static one."""
+        found = getattr(self.sandbox.auth, "key", None)
+        return found if isinstance(found, str) else None
+
+    @property
+    def shared_secret(self) -> str | None:
+        """The secret that connector and server share, where there is one."""
+        found = self.static_key or getattr(self.sandbox.auth, "client_secret", None)
+        return found if isinstance(found, str) else None
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether it gives out access tokens that can be made to expire."""
+        return isinstance(self.sandbox.auth, TokenServer)
+
+    @property
+    def registers(self) -> bool:
+        """Whether people may be registered: they stay."""
+        return True
+
+    def needs(self, why: str) -> None:
+        """Go on only where the server is ours to be moved; `why` says what it is not, else."""
+
+    def needs_all_known(self) -> None:
+        """Go on only where all people, places and types that there are are known."""
+
     # what talks to the sandbox
 
     def settings(self, url: str | None = None) -> dict[str, Any]:
@@ -170,9 +227,8 @@ class Bench:
         What goes wrong from now on then goes wrong with the vendor, not with the token.
         """
         made = await self.another(clock=clock)
-        if isinstance(self.sandbox.auth, TokenServer):
-            faults = self.sandbox.faults.active
-            assert not faults, "sign in before anything goes wrong"
+        if self.gives_tokens:
+            assert not self.sandbox.faults.active, "sign in before anything goes wrong"
             await made.find_slots(self.query(Window(NOW, NOW + timedelta(hours=1))))
             self.heal()
         return made
@@ -250,13 +306,27 @@ class Bench:
     # the truth, as the practice's own system has it
 
     @property
+    def before(self) -> frozenset[str]:
+        """The vendor's ids of the appointments that the check found there."""
+        return frozenset()
+
+    @property
     def clinic(self) -> Clinic:
         """The engine behind the sandbox."""
         return self.sandbox.clinic
 
     def free(self, window: Window, **narrowed: Any) -> Counter[Any]:
         """The slots that are really free, by `key`, how often each."""
-        openings = self.clinic.openings(window, **{"type": "visit", **narrowed})
+        assert self.world is not None
+        known = {self.vendor_id("practitioner", d): d for d in self.world.doctors} | {
+            self.vendor_id("location", p): p for p in (self.world.main, self.world.east)
+        }
+        known |= {self.vendor_id("type", t): t for t in (self.world.visit, self.world.long)}
+        asked = {
+            k: known[v] if isinstance(v, str) else tuple(known[one] for one in v)
+            for k, v in narrowed.items()
+        }
+        openings = self.clinic.openings(window, **{"type": "visit", **asked})
         return Counter(
             (_utc(o.slot.start), _utc(o.slot.end), self._vendor("practitioner", o.slot))
             for o in openings
@@ -287,6 +357,41 @@ class Bench:
         assert self.world is not None
         return self.clinic.book(self.opening(slot), self.world.patients[patient], staff=True)
 
+    def shown(self, id: str) -> Appointment:
+        """An appointment, by the clinic's id."""
+        return self.clinic.get_appointment(id)
+
+    def registered(self, query: PatientQuery) -> Sequence[Patient]:
+        """The people whom the practice knows, by the clinic's ids."""
+        return tuple(self.clinic.find_patients(query))
+
+    def mark(self) -> str:
+        """Where the practice's system is now, for `wrote_since`."""
+        return self.clinic.changes().cursor
+
+    def wrote_since(self, mark: str) -> bool:
+        """Whether anything was written since."""
+        return self.clinic.changes(mark).items != ()
+
+    # what happens at the practice's own desk
+
+    def call_off(self, id: str) -> None:
+        """The practice cancels an appointment, by the clinic's id."""
+        self.clinic.cancel(id)
+
+    def set_status(self, id: str, status: AppointmentStatus) -> None:
+        """The practice sets an appointment's status."""
+        self.clinic.set_status(id, status)
+
+    def annotate(self, id: str) -> None:
+        """The practice writes something into an appointment."""
+        self.clinic.update(id, comment="changed at the practice's own desk")
+
+    def withdraw(self, slot: Slot) -> None:
+        """The practice takes back a time that it had offered."""
+        day = slot.start.astimezone(self.zone).date()
+        self.clinic.add_exception(DayException(day), practitioner="dr-1")
+
     def somebody(self) -> Appointment:
         """An appointment that the practice made, without the connector's help."""
         assert self.world is not None
@@ -302,13 +407,23 @@ class Bench:
         self, name: str, *, nth: int | None = None, lasting: bool = True, **more: Any
     ) -> None:
         """Let the nth request from now on (every one, without it) meet a fault, and all later."""
-        self.sandbox.faults.clear()
+        self.calm()
         times = ALWAYS if lasting else 1
         self.sandbox.faults.add(Fault(name, nth=nth or 1, times=times, **more))
 
+    def calm(self) -> None:
+        """Let nothing go wrong any more."""
+        self.sandbox.faults.clear()
+
+    def revoke(self) -> None:
+        """Take the connector's credential for no good any more."""
+        if isinstance(self.sandbox.auth, NoAuth):
+            self.not_applicable("the sandbox asks for no credential")
+        self.sandbox.auth.revoke()
+
     def heal(self) -> None:
         """All is well again, and requests are counted anew."""
-        self.sandbox.faults.clear()
+        self.calm()
         self.wire.forget()
 
     def answer_instead(self, status: int, body: bytes, media_type: str, **headers: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from openslot.clinic import DayException
 from openslot.errors import NotFound, OpenSlotError, Rejected, SlotTaken, Stale
 from openslot.model import BookingQuery, ProofLevel, Slot, Written
 from openslot.testing.suite.base import Suite, check
@@ -38,7 +37,9 @@ class Booking(Suite):
         assert bench.vendor_id("practitioner", str(record.practitioner)) == slot.practitioner, (
             "it is with another practitioner"
         )
-        assert record.appointment_type == "visit", "it is of another type"
+        assert bench.vendor_id("type", str(record.appointment_type)) == bench.people.visit, (
+            "it is of another type"
+        )
         if written.id is not None:
             assert written.id == bench.vendor_id("appointment", record.id), (
                 "the id that was answered is another record's"
@@ -110,9 +111,7 @@ class Booking(Suite):
         If it fails: look at the slot again before the write, or trust the vendor's refusal.
         """
         slot = await bench.slot(1)
-        bench.clinic.add_exception(
-            DayException(slot.start.astimezone(bench.zone).date()), practitioner="dr-1"
-        )
+        bench.withdraw(slot)
         with one_of(Stale, SlotTaken, NotFound, Rejected, what="booking a slot that is gone"):
             await bench.connector.book(bench.request(slot))
         assert not bench.standing(), "it stands, although the practice is closed"

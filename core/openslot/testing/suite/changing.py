@@ -20,7 +20,6 @@ from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench, key
 from openslot.testing.suite.expect import counted, one_of
 from openslot.testing.suite.wire import Seen
-from openslot.testing.suite.world import NOW
 
 __all__ = ["Changing"]
 
@@ -39,7 +38,7 @@ class Changing(Suite):
         id, record = await self._booked(bench, await bench.slot())
         await bench.connector.cancel(CancelRequest(bench.intent(), id))
         assert not bench.standing(), "it stands after it was cancelled"
-        assert bench.clinic.get_appointment(record).status is AppointmentStatus.CANCELLED, (
+        assert bench.shown(record).status is AppointmentStatus.CANCELLED, (
             "the record of a cancelled appointment does not say so"
         )
 
@@ -67,9 +66,9 @@ class Changing(Suite):
         assert key(slot) in bench.free(Window(slot.start, slot.end)), (
             "the practice's system still has the time as taken"
         )
-        assert key(slot) in counted(await bench.slots(Window(NOW, NOW + timedelta(days=1)))), (
-            "the time of a cancelled appointment is not offered again"
-        )
+        assert key(slot) in counted(
+            await bench.slots(Window(bench.start, bench.start + timedelta(days=1)))
+        ), "the time of a cancelled appointment is not offered again"
 
     @check(8, "cancel")
     async def test_cancelling_nothing_is_not_found(self, bench: Bench) -> None:
@@ -90,7 +89,7 @@ class Changing(Suite):
         version = (await bench.connector.get_appointment(id)).version
         if version is None:
             bench.not_applicable("the vendor's appointments have no version")
-        bench.clinic.update(record, comment="changed at the practice's own desk")
+        bench.annotate(record)
         with one_of(Stale, what="cancelling under an old version"):
             await bench.connector.cancel(CancelRequest(bench.intent(), id, version=version))
         assert len(bench.standing()) == 1, "it was cancelled under an old version"
@@ -133,7 +132,7 @@ class Changing(Suite):
         bench.take(new)
         with one_of(SlotTaken, what="moving onto a slot that is taken"):
             await bench.connector.reschedule(RescheduleRequest(bench.intent(), id, new))
-        kept = bench.clinic.get_appointment(record)
+        kept = bench.shown(record)
         assert kept.status.takes_time, "the patient's place is gone"
         assert kept.start == old.start, "the old appointment is at another time"
 
@@ -158,10 +157,10 @@ class Changing(Suite):
         """
         slot = await bench.slot()
         id, record = await self._booked(bench, slot)
-        before = bench.clinic.get_appointment(record)
+        before = bench.shown(record)
         update = AppointmentUpdate(bench.intent(), id, comment="Please ring twice")
         await bench.connector.update_appointment(update)
-        after = bench.clinic.get_appointment(record)
+        after = bench.shown(record)
         assert after.comment == "Please ring twice", "the comment was not written"
         assert (after.start, after.patient, after.status, after.identifiers) == (
             before.start,

@@ -11,7 +11,6 @@ from openslot.model import Listing
 from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import leaf, one_of
-from openslot.testing.suite.world import week
 
 __all__ = ["Deadlines"]
 
@@ -30,7 +29,7 @@ class Deadlines(Suite):
         If it fails: ask `current().remaining()` before each request.
         """
         with call(clock=bench.clock, seconds=0.0), one_of(DeadlineExceeded, what="no time left"):
-            await bench.connector.find_slots(bench.query(week()))
+            await bench.connector.find_slots(bench.query(bench.week()))
         assert not bench.wire.seen, "requests were sent after the deadline"
 
     @check(11, "book")
@@ -89,7 +88,7 @@ class Deadlines(Suite):
 
     async def _in_time(self, bench: Bench, what: str) -> None:
         connector = await bench.another()
-        query = bench.query(week(1), practitioners=(bench.people.doctors[0],))
+        query = bench.query(bench.week(1), practitioners=(bench.people.doctors[0],))
         started = time.monotonic()
         with call(clock=SystemClock(), seconds=LIMIT):
             result = await leaf(connector.find_slots(query), what)

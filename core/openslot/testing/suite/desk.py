@@ -161,7 +161,7 @@ class AtTheDesk(Suite):
         bench.heal()
         bench.fault("late-commit", lasting=False, method=method, seconds=0.3)
         await leaf(desk.book(slot, bench.people.patients[0], key="one"), "a late write")
-        bench.sandbox.faults.clear()
+        bench.calm()
         await asyncio.sleep(0.5)
         await self._settled(desk)
         made = len(bench.standing()) - ours
@@ -260,7 +260,7 @@ class AtTheDesk(Suite):
             bench.fault("lost-reply", nth=before, lasting=False, method=method)
             what = f"the answer to write {nth} ({method}) was lost"
             result = await leaf(work(desk, f"key-{nth}"), what)
-            bench.sandbox.faults.clear()
+            bench.calm()
             if isinstance(result, OutcomeUnknown):
                 await self._settled(desk)
                 result = await desk.outcome(f"key-{nth}")
@@ -281,4 +281,4 @@ class AtTheDesk(Suite):
 
     def _clear(self, bench: Bench) -> None:
         for left in bench.standing():
-            bench.clinic.cancel(left.id)
+            bench.call_off(left.id)

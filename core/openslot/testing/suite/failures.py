@@ -15,12 +15,11 @@ from openslot.errors import (
     Unsupported,
 )
 from openslot.model import AppointmentQuery, Listing
-from openslot.testing.auth import NoAuth, TokenServer
 from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import leaf, one_of, same_slots
 from openslot.testing.suite.people import named
-from openslot.testing.suite.world import CANARY, week
+from openslot.testing.suite.world import CANARY
 
 __all__ = ["Failures"]
 
@@ -34,9 +33,7 @@ class Failures(Suite):
 
         If it fails: 401 is no outage: nobody mends it by trying later.
         """
-        if isinstance(bench.sandbox.auth, NoAuth):
-            bench.not_applicable("the sandbox asks for no credential")
-        bench.sandbox.auth.revoke()
+        bench.revoke()
         for name, ask in self._reads(bench):
             with one_of(AuthFailed, what=f"{name} with a revoked credential"):
                 await ask(await bench.another())
@@ -94,7 +91,7 @@ class Failures(Suite):
         If it fails: bound retries; do not go on to the next page or resource for ever.
         """
         bench.fault("error-503")
-        await leaf(bench.connector.find_slots(bench.query(week())), "a dead vendor")
+        await leaf(bench.connector.find_slots(bench.query(bench.week())), "a dead vendor")
         assert len(bench.wire.seen) <= 20, f"{len(bench.wire.seen)} requests to a dead vendor"
 
     @check(8, "find_slots", wire=True)
@@ -103,11 +100,11 @@ class Failures(Suite):
 
         If it fails: transport errors of the HTTP library must not get out.
         """
-        closed = "http://127.0.0.1:9" + bench.sandbox.base_path
+        closed = "http://127.0.0.1:9" + bench.base_path
         slot = await bench.slot()
         connector = await bench.another(url=closed)
         with one_of(Unavailable, what="a search where nobody listens"):
-            await connector.find_slots(bench.query(week()))
+            await connector.find_slots(bench.query(bench.week()))
         with one_of(Unavailable, what="a booking where nobody listens") as caught:
             await connector.book(bench.request(slot))
         assert caught[0].sent is not True, "nothing was sent, and the error says that it was"
@@ -163,19 +160,21 @@ class Failures(Suite):
 
         If it fails: on 401, renew once and send the request again.
         """
-        if not isinstance(bench.sandbox.auth, TokenServer):
-            bench.not_applicable("the sandbox gives out no tokens")
+        if not bench.gives_tokens:
+            bench.not_applicable("the server gives out no tokens that can be made to expire")
         connector = await bench.another()
-        await connector.find_slots(bench.query(week(1)))
+        await connector.find_slots(bench.query(bench.week(1)))
         bench.fault("expired-token", lasting=False)
-        same_slots(await connector.find_slots(bench.query(week(2))), bench.free(week(2)))
+        same_slots(
+            await connector.find_slots(bench.query(bench.week(2))), bench.free(bench.week(2))
+        )
 
     def _reads(self, bench: Bench) -> list[tuple[str, Callable[[Any], Awaitable[Any]]]]:
         """Every way of reading that this connector has."""
         people, can = bench.people, bench.connector.capabilities.can
         id = bench.vendor_id("appointment", bench.somebody().id)
         every: list[tuple[str, Callable[[Any], Awaitable[Any]]]] = [
-            ("find_slots", lambda c: c.find_slots(bench.query(week()))),
+            ("find_slots", lambda c: c.find_slots(bench.query(bench.week()))),
             ("get_appointment", lambda c: c.get_appointment(id)),
             (
                 "list_appointments",

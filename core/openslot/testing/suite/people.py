@@ -86,7 +86,7 @@ class People(Suite):
         """
         made = await bench.connector.create_patient(NEW_CANARY, intent=bench.intent())
         assert made.id, "a registered patient has an id"
-        there = bench.clinic.find_patients(named(NEW_CANARY))
+        there = bench.registered(named(NEW_CANARY))
         assert [bench.vendor_id("patient", str(p.id)) for p in there] == [made.id], (
             "the practice does not have the person under the id that was answered"
         )
@@ -106,7 +106,7 @@ class People(Suite):
         work = bench.connector.create_patient(NEW_CANARY, intent=bench.intent())
         result = await leaf(work, "a lost registration")
         bench.heal()
-        count = len(bench.clinic.find_patients(named(NEW_CANARY)))
+        count = len(bench.registered(named(NEW_CANARY)))
         assert count <= 1, f"the person was registered {count} times"
         if isinstance(result, OpenSlotError) and count:
             assert result.sent is not False, "it was registered, and the error says nothing left"

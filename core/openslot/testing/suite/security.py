@@ -7,7 +7,6 @@ from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import counted, leaf, one_of
 from openslot.testing.suite.wire import Seen
-from openslot.testing.suite.world import week
 
 __all__ = ["Security"]
 
@@ -23,9 +22,11 @@ class Security(Suite):
 
         If it fails: pin every link to the practice's origin (`self.pages`, `self.resolve`).
         """
-        truth = bench.free(week())
+        truth = bench.free(bench.week())
         bench.fault("next-elsewhere", to=bench.stage.elsewhere)
-        result = await leaf(bench.connector.find_slots(bench.query(week())), "a link elsewhere")
+        result = await leaf(
+            bench.connector.find_slots(bench.query(bench.week())), "a link elsewhere"
+        )
         self._nothing_strayed(bench)
         if isinstance(result, OpenSlotError):
             assert isinstance(result, BadResponse), f"it became {type(result).__name__}"
@@ -41,7 +42,7 @@ class Security(Suite):
         connector = await bench.signed_in()
         bench.fault("redirect-elsewhere", to=bench.stage.elsewhere)
         with one_of(TryLater, what="a redirect to another host"):
-            await connector.find_slots(bench.query(week()))
+            await connector.find_slots(bench.query(bench.week()))
         self._nothing_strayed(bench)
 
     @check(9, "book", wire=True)
@@ -65,11 +66,13 @@ class Security(Suite):
         """
         bench.fault("page-loop")
         bench.wire.instead = lambda seen: _too_many(bench)
-        result = await leaf(bench.connector.find_slots(bench.query(week())), "a loop of pages")
+        result = await leaf(
+            bench.connector.find_slots(bench.query(bench.week())), "a loop of pages"
+        )
         count = len(bench.wire.seen)
         assert count < MOST_PAGES, "the connector reads the same page again and again"
         if not isinstance(result, OpenSlotError):
-            truth = bench.free(week())
+            truth = bench.free(bench.week())
             assert not result.complete or counted(result) == truth, "a loop is taken for the end"
 
     @check(9, "find_slots", "book", wire=True)
@@ -78,9 +81,9 @@ class Security(Suite):
 
         If it fails: use a header; URLs end up in logs.
         """
-        secret = getattr(bench.sandbox.auth, "key", None)
-        if not isinstance(secret, str):
-            bench.not_applicable("the sandbox asks for no static key")
+        secret = bench.static_key
+        if secret is None:
+            bench.not_applicable("the server asks for no static key")
         await bench.connector.book(bench.request(await bench.slot()))
         assert all(secret not in seen.target for seen in bench.wire.seen), "the key is in a URL"
         assert any(secret in str(seen.headers) for seen in bench.wire.seen), "no key was sent"
@@ -93,11 +96,11 @@ class Security(Suite):
 
 
 def _keyed(bench: Bench, seen: Seen) -> bool:
-    secret = getattr(bench.sandbox.auth, "key", None)
-    return isinstance(secret, str) and secret in f"{seen.headers} {seen.target}"
+    secret = bench.static_key
+    return secret is not None and secret in f"{seen.headers} {seen.target}"
 
 
 def _too_many(bench: Bench) -> None:
     """Bring a connector that would never stop to an end, so that the check can tell."""
     if len(bench.wire.seen) >= MOST_PAGES:
-        bench.sandbox.faults.clear()
+        bench.calm()

@@ -118,7 +118,7 @@ class Writes(Suite):
             bench.fault(fault, nth=nth, lasting=False, **how)
             result = await leaf(do(await bench.another()), f"{fault} at request {nth}")
             sent = bench.wire.seen
-            bench.sandbox.faults.clear()
+            bench.calm()
             made = [a for a in bench.standing() if a.id not in before]
             lost = sent[nth - 1]
             again = Counter(s.same for s in sent)[lost.same]
