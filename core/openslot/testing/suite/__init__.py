@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(
             "contract",
             "deadlines",
             "desk",
+            "away",
             "expect",
             "failures",
             "holds",
@@ -42,6 +43,17 @@ pytest.register_assert_rewrite(
 
 from openslot.testing.suite.base import SUITE_VERSION, Check, Suite, check, xfail  # noqa: E402
 from openslot.testing.suite.bench import Bench  # noqa: E402
+from openslot.testing.suite.foreign import Foreign, Reader  # noqa: E402
 from openslot.testing.suite.whole import ConnectorSuite  # noqa: E402
 
-__all__ = ["SUITE_VERSION", "Bench", "Check", "ConnectorSuite", "Suite", "check", "xfail"]
+__all__ = [
+    "SUITE_VERSION",
+    "Bench",
+    "Check",
+    "ConnectorSuite",
+    "Foreign",
+    "Reader",
+    "Suite",
+    "check",
+    "xfail",
+]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openslot.connector import Connector
     from openslot.testing.sandbox import Sandbox
     from openslot.testing.suite.bench import Bench
+    from openslot.testing.suite.foreign import Foreign, Reader, Stay
 
 __all__ = ["NOT_APPLICABLE", "SUITE_VERSION", "Check", "Suite", "check", "xfail"]
 
@@ -118,6 +119,11 @@ class Suite:
     zone: ClassVar[str] = "America/New_York"
     """Where the clinic is, in the checks that are not about zones."""
 
+    foreign: ClassVar[Foreign | None] = None
+    """The server that is not a sandbox, where the suite is to run against one."""
+    left_standing: ClassVar[tuple[str, ...]] = ()
+    """Ids of what a run could not cancel on such a server."""
+
     _stage: ClassVar[Stage]
     _left_out: ClassVar[tuple[str, ...]] = ()
 
@@ -129,6 +135,24 @@ class Suite:
         """The connector; `options` are its `zone`, `practice` and `clock`."""
         raise NotImplementedError("write make_connector(self, settings, **options)")
 
+    def make_reader(self, foreign: Foreign) -> Reader | None:
+        """What reads the truth on a foreign server, past the connector; None where nothing does."""
+        return None
+
+    def stay(self) -> Stay:
+        """Arrive at the foreign server. Raises ConfigError where the account is not fit."""
+        from zoneinfo import ZoneInfo
+
+        from openslot.testing.suite.foreign import Stay
+
+        assert self.foreign is not None
+
+        def make(settings: dict[str, Any], **options: Any) -> Connector:
+            options = {"zone": ZoneInfo(self.zone), "practice": "conformance", **options}
+            return self.make_connector(settings, **options)
+
+        return Stay(self.foreign, make, self.make_reader(self.foreign))
+
     # how it runs
 
     @classmethod
@@ -139,22 +163,34 @@ class Suite:
     @classmethod
     def teardown_class(cls) -> None:
         """Close it."""
+        if cls._stage.stay is not None:
+            cls.left_standing = tuple(cls._stage.stay.left)
         cls._stage.close()
 
     async def _carry_out(self, spec: Check, body: Body, directory: Path) -> None:
         __tracebackhide__ = True
-        from openslot.testing.suite.bench import Bench
-
+        bench_type = self._bench_type()
         stage = self._stage
         if stage.known is None:
-            async with Bench(self, stage, directory, {}) as bench:
-                stage.known = (bench.connector.capabilities, bench.wired)
-        can, wired = stage.known
+            async with bench_type(self, stage, directory, {}) as bench:
+                stage.known = (bench.connector.capabilities, bench.wired, bench.registers)
+        can, wired, registers = stage.known
         why = spec.inapplicable(can, wired=wired)
+        if why is None and not registers and "create_patient" in spec.verbs:
+            why = "who is registered on this server stays there"
         if why is not None:
             pytest.skip(NOT_APPLICABLE + why)
-        async with Bench(self, stage, directory, dict(spec.options)) as bench:
+        async with bench_type(self, stage, directory, dict(spec.options)) as bench:
             await body(self, bench)
+
+    def _bench_type(self) -> type[Bench]:
+        if self.foreign is not None:
+            from openslot.testing.suite.away import ForeignBench
+
+            return ForeignBench
+        from openslot.testing.suite.bench import Bench
+
+        return Bench
 
     # nobody skips quietly
 

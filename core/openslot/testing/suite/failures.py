@@ -18,8 +18,7 @@ from openslot.model import AppointmentQuery, Listing
 from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import leaf, one_of, same_slots
-from openslot.testing.suite.people import named
-from openslot.testing.suite.world import CANARY
+from openslot.testing.suite.world import CANARY, named
 
 __all__ = ["Failures"]
 

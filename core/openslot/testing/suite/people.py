@@ -5,21 +5,13 @@ from __future__ import annotations
 from urllib.parse import unquote_plus
 
 from openslot.errors import OpenSlotError
-from openslot.model import ContactSystem, Patient, PatientQuery
+from openslot.model import ContactSystem, PatientQuery
 from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import failing_at_each_request, leaf
-from openslot.testing.suite.world import CANARY, NEW_CANARY, leaks
+from openslot.testing.suite.world import CANARY, NEW_CANARY, leaks, named
 
-__all__ = ["People", "named"]
-
-
-def named(person: Patient) -> PatientQuery:
-    """A search by name and birth date."""
-    assert person.name is not None
-    return PatientQuery(
-        family=person.name.family, given=person.name.given[0], birth_date=person.birth_date
-    )
+__all__ = ["People"]
 
 
 class People(Suite):

@@ -11,8 +11,7 @@ from openslot.model import AppointmentQuery, CancelRequest
 from openslot.testing.suite.base import Suite, check
 from openslot.testing.suite.bench import Bench
 from openslot.testing.suite.expect import leaf
-from openslot.testing.suite.people import named
-from openslot.testing.suite.world import CANARY, COMMENT, NEW_CANARY, leaks
+from openslot.testing.suite.world import CANARY, COMMENT, NEW_CANARY, leaks, named
 
 __all__ = ["Privacy"]
 

@@ -158,6 +158,8 @@ class Stage:
         self.app: ASGIApp = _nobody
         self.known: Any = None
         """What is remembered of the connector, so that checks which do not apply cost nothing."""
+        self.stay: Any = None
+        """What is shared on a server that is not ours (`foreign.Stay`)."""
         self._elsewhere = Wire(_nobody)
         self._origins: tuple[str, str] | None = None
 
@@ -185,6 +187,9 @@ class Stage:
         """Stop listening."""
         self._stack.close()
         self._origins = None
+        if self.stay is not None:
+            self.stay.close()
+            self.stay = None
 
     def _open(self) -> tuple[str, str]:
         if self._origins is None:

@@ -15,12 +15,13 @@ from openslot.model import (
     HumanName,
     Location,
     Patient,
+    PatientQuery,
     Practitioner,
     Reason,
     Window,
 )
 
-__all__ = ["CANARY", "NEW_CANARY", "NOW", "World", "leaks", "populate", "week"]
+__all__ = ["CANARY", "NEW_CANARY", "NOW", "PEOPLE", "World", "leaks", "named", "populate", "week"]
 
 NOW = datetime(2027, 3, 8, 11, 0, tzinfo=UTC)
 """A Monday morning, before anybody is at work, in the week before New York's clocks go forward."""
@@ -61,6 +62,14 @@ def leaks(text: str) -> list[str]:
     return sorted(set(_MARKERS.findall(text)))
 
 
+def named(person: Patient) -> PatientQuery:
+    """A search by name and birth date."""
+    assert person.name is not None
+    return PatientQuery(
+        family=person.name.family, given=person.name.given[0], birth_date=person.birth_date
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Who and what there is, by the clinic's ids.
@@ -99,10 +108,7 @@ def populate(clinic: Clinic, zone: str) -> World:
             )
         )
         clinic.add_reason(Reason("other", "Other reason", "cancellation"))
-        patients = tuple(
-            str(clinic.create_patient(_person(number, name)).id)
-            for number, name in enumerate(("Adalo", "Brinto", "Celuma", "Dorive", "Elkano"))
-        )
+        patients = tuple(str(clinic.create_patient(person).id) for person in PEOPLE)
         canary = str(clinic.create_patient(CANARY).id)
     return World(patients, canary)
 
@@ -113,6 +119,13 @@ def _person(number: int, family: str) -> Patient:
         birth_date=date(1980, 1, 10 + number),
         telecom=(ContactPoint(ContactSystem.PHONE, f"+1 212 555 010{number}", "mobile"),),
     )
+
+
+PEOPLE = tuple(
+    _person(number, name)
+    for number, name in enumerate(("Adalo", "Brinto", "Celuma", "Dorive", "Elkano"))
+)
+"""The patients of the checks."""
 
 
 def week(days: int = 5) -> Window:
