@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from openslot import sync as sync
     from openslot.call import Call as Call
     from openslot.call import Lane as Lane
     from openslot.clock import Clock as Clock
@@ -193,10 +194,12 @@ _HOMES: dict[str, tuple[str, ...]] = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", "sync", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sync":
+        return importlib.import_module("openslot.sync")
     module = _HOME.get(name)
     if module is None:
         raise AttributeError(f"module 'openslot' has no attribute {name!r}")

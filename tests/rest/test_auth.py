@@ -478,6 +478,30 @@ async def test_discovery_that_does_not_help() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "leaf"), [(429, RateLimited), (500, Unavailable), (503, Unavailable)]
+)
+async def test_discovery_that_may_help_later(status: int, leaf: type[OpenSlotError]) -> None:
+    async def answer(got: Got, writer: asyncio.StreamWriter) -> bytes:
+        return reply(status, Retry_After="7")
+
+    async with serving(answer) as server:
+        auth = SmartBackend("me", pem(EC), kid="ec", base_url=server.url)
+        async with vendor(server.url, auth=auth) as connector:
+            with pytest.raises(leaf) as caught:
+                await connector.read("data")
+    assert getattr(caught.value, "retry_after", None) == 7
+
+
+async def test_granted_scopes_may_come_as_a_list() -> None:
+    authority = Authority(grants=["read", "other"])  # type: ignore[arg-type]
+    async with serving(authority.answer) as server:
+        auth = credentials(server.url, scope=("read", "write"))
+        async with vendor(server.url, auth=auth) as connector:
+            await connector.read("data")
+    assert auth.missing_scopes == {"write"}
+
+
+@pytest.mark.parametrize(
     ("key", "more", "says"),
     [
         (SecretStr("CANARY"), {}, "not an unencrypted private key"),

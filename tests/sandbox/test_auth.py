@@ -237,3 +237,14 @@ async def test_the_connector_gets_in_with_the_settings_that_the_sandbox_gives(au
             server.sandbox.auth.expire()
             if auth is not ApiKey:
                 assert (await practice.list_locations()).complete
+
+
+@pytest.mark.parametrize("auth", [NoAuth, ApiKey, ClientCredentials, SmartBackend])
+async def test_after_a_reset_whoever_was_shut_out_is_let_in_again(auth: Any) -> None:
+    connector = load_connector("fhir-r4")
+    for server in running(auth=auth(), clock=SandboxClock()):
+        settings = connector.Settings.model_validate(server.sandbox.settings(server.url))
+        server.sandbox.auth.revoke()
+        server.sandbox.reset()
+        async with connector(settings, zone=ZoneInfo("America/New_York")) as practice:
+            assert (await practice.list_practitioners()).complete

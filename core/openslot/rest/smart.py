@@ -17,9 +17,10 @@ from typing import Any, Literal
 from cryptography.exceptions import UnsupportedAlgorithm
 from pydantic import SecretStr
 
-from openslot.errors import ConfigError, Unavailable
+from openslot.errors import ConfigError
 from openslot.rest.auth import Wire
 from openslot.rest.oauth import OAuth2, read_token
+from openslot.rest.rules import judge
 from openslot.rest.tokens import Token, TokenStore
 
 __all__ = ["SmartBackend"]
@@ -106,10 +107,9 @@ class SmartBackend(OAuth2):
         if self._token_url:
             return wire.permit(self._token_url, what="token_url")
         reply = await wire.fetch("GET", f"{wire.base_url}/.well-known/smart-configuration")
-        if reply.status >= 500:
-            raise Unavailable(
-                f"the server cannot answer now (status {reply.status})", request_id=reply.request_id
-            )
+        if reply.status == 429 or reply.status >= 500:
+            error, _ = judge({}, reply)  # passing, and not a matter of the settings
+            raise error
         if reply.status != 200:
             raise ConfigError(
                 f"base_url has no .well-known/smart-configuration (status {reply.status}):"

@@ -74,6 +74,10 @@ class SandboxAuth(ABC):
     def revoke(self) -> None:
         """End the client's rights."""
 
+    @abstractmethod
+    def reset(self) -> None:
+        """As at the start: nothing given out, the client's rights as they were."""
+
 
 class NoAuth(SandboxAuth):
     """Everybody may do everything."""
@@ -89,6 +93,9 @@ class NoAuth(SandboxAuth):
 
     def revoke(self) -> None:
         """There is no client."""
+
+    def reset(self) -> None:
+        """Nothing to take back."""
 
 
 class ApiKey(SandboxAuth):
@@ -115,6 +122,10 @@ class ApiKey(SandboxAuth):
         self._revoked = True
 
     revoke = expire
+
+    def reset(self) -> None:
+        """The key is good again."""
+        self._revoked = False
 
 
 @dataclass(slots=True)
@@ -159,6 +170,11 @@ class TokenServer(SandboxAuth):
     def revoke(self) -> None:
         """The client gets no token any more, and those it has end."""
         self._revoked = True
+        self._tokens.clear()
+
+    def reset(self) -> None:
+        """The client may get tokens again; those it has end."""
+        self._revoked = False
         self._tokens.clear()
 
     def grant(

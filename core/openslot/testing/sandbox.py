@@ -142,7 +142,7 @@ class Sandbox(ABC):
         self.clinic = self._open()
         self.webhooks.clear()
         self.faults.clear()
-        self.auth.expire()
+        self.auth.reset()
 
     def close(self) -> None:
         """Let go of the clinic's file."""
