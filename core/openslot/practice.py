@@ -159,6 +159,10 @@ class Practice:
             )
         return value
 
+    def resolved(self) -> dict[str, Any]:
+        """The settings as they stand, with the secrets in place of their references."""
+        return {k: self._resolve(v, f"settings.{k}") for k, v in self.settings.items()}
+
     def _resolve(self, value: Any, path: str) -> Any:
         if isinstance(value, Mapping):
             return {k: self._resolve(v, f"{path}.{k}") for k, v in value.items()}

@@ -1,9 +1,11 @@
-"""`openslot conformance`: which laws an installed connector keeps, against its own sandbox."""
+"""`openslot conformance`: which laws a connector keeps, on its sandbox or on a real server."""
 
 from __future__ import annotations
 
+import pkgutil
 from collections import Counter
-from typing import TYPE_CHECKING
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +13,9 @@ from openslot.cli.options import Chosen, common, emit, pass_chosen
 from openslot.errors import ConfigError
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from openslot.testing.suite import ConnectorSuite
     from openslot.testing.suite.report import Result
 
 __all__ = ["conformance"]
@@ -21,16 +26,32 @@ BROKEN = 1
 
 @click.command()
 @click.argument("name", metavar="CONNECTOR")
+@click.option("--against", metavar="URL", help="Run on the test account of a real server.")
+@click.option("--from", "start", metavar="DATE", help="Where to book there. Default: tomorrow.")
+@click.option("--days", type=click.IntRange(1, 90), default=14, show_default=True)
+@click.option("--type", "visit", metavar="ID", help="The appointment type that is booked there.")
+@click.option("--other-type", "long", metavar="ID", help="Another one.")
+@click.option("--patient", "patients", metavar="ID", multiple=True, help="A test patient; five.")
+@click.option("--register", is_flag=True, help="Register synthetic people there; they stay.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="The most requests per second there; 0 for no limit.",
+)
+@click.option("--suite", metavar="MODULE:CLASS", help="Your own suite: its reader, its xfails.")
 @common
 @pass_chosen
-def conformance(chosen: Chosen, name: str) -> int:
-    """Run the conformance suite on CONNECTOR and its sandbox.
+def conformance(chosen: Chosen, name: str, **options: Any) -> int:
+    """Run the conformance suite on CONNECTOR and its sandbox, or a real server's test account.
 
     Prints what is kept, broken and not applicable, law by law. Exits with 0 only if nothing is
-    broken.
+    broken. With --against, settings and credentials are those of a practice in the settings file
+    that says test = true; whatever the run books there is cancelled.
     """
     try:
-        return _conformance(chosen, name)
+        return _conformance(chosen, name, options)
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
@@ -40,22 +61,85 @@ def conformance(chosen: Chosen, name: str) -> int:
         ) from error
 
 
-def _conformance(chosen: Chosen, name: str) -> int:
+def _conformance(chosen: Chosen, name: str, options: dict[str, Any]) -> int:
     from openslot.cli.show import progress
     from openslot.testing.suite.report import Verdict, run_suite, suite_of
 
-    suite = suite_of(name)
+    against: str | None = options["against"]
+    if against is None:
+        suite, on = suite_of(name), "sandbox"
+    else:
+        suite, on = _abroad(chosen, name, against, options), against
     with progress(f"running the conformance suite on {name}"):
         results = run_suite(suite)
     broken = [r for r in results if r.verdict is Verdict.BROKEN]
+    left = suite.left_standing
     if chosen.json:
-        _emit(name, results)
+        _emit(name, on, results, left)
     else:
         _show(name, results)
-    return BROKEN if broken else 0
+        if left:
+            click.echo(f"not cancelled, and left standing: {', '.join(left)}")
+    return BROKEN if broken or left else 0
 
 
-def _emit(name: str, results: tuple[Result, ...]) -> None:
+def _abroad(
+    chosen: Chosen, name: str, against: str, options: dict[str, Any]
+) -> type[ConnectorSuite]:
+    """The suite on a real server. Refuses where the practice is not a test practice."""
+    from openslot.model import Window
+    from openslot.registry import load_connector
+    from openslot.testing.suite.foreign import Foreign
+    from openslot.testing.suite.report import abroad
+
+    practice = chosen.the_practice()
+    if not practice.test:
+        raise ConfigError(
+            f"practice {practice.name!r} is not a test practice, so nothing is booked there; "
+            f"where it is one, write test = true in its table"
+        )
+    if practice.connector != name:
+        raise ConfigError(
+            f"practice {practice.name!r} is spoken to by {practice.connector!r}, not by {name!r}"
+        )
+    practice.validated(load_connector(name).Settings)
+    start = _midnight(options["start"], practice.zone_info)
+    foreign = Foreign(
+        against,
+        practice.resolved(),
+        Window(start, start + timedelta(days=options["days"])),
+        visit=options["visit"],
+        long=options["long"],
+        patients=options["patients"],
+        registers=options["register"],
+        rate=options["rate"],
+    )
+    return abroad(name, foreign, practice.zone, _own(options["suite"]))
+
+
+def _midnight(day: str | None, zone: ZoneInfo) -> datetime:
+    try:
+        first = date.fromisoformat(day) if day else datetime.now(zone).date() + timedelta(days=1)
+    except ValueError as error:
+        raise click.BadParameter("a date is written as 2027-03-08", param_hint="--from") from error
+    return datetime.combine(first, time(), zone)
+
+
+def _own(path: str | None) -> type[ConnectorSuite] | None:
+    from openslot.testing.suite import ConnectorSuite
+
+    if path is None:
+        return None
+    try:
+        found = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise click.BadParameter(f"there is no {path}", param_hint="--suite") from error
+    if not (isinstance(found, type) and issubclass(found, ConnectorSuite)):
+        raise click.BadParameter(f"{path} is no ConnectorSuite", param_hint="--suite")
+    return found
+
+
+def _emit(name: str, on: str, results: tuple[Result, ...], left: tuple[str, ...]) -> None:
     from openslot import __version__
     from openslot.testing.suite import SUITE_VERSION
     from openslot.testing.suite.report import LAWS, matrix
@@ -64,13 +148,14 @@ def _emit(name: str, results: tuple[Result, ...]) -> None:
     emit(
         {
             "connector": name,
-            "against": "sandbox",
+            "against": on,
             "openslot": __version__,
             "suite_version": SUITE_VERSION,
             "counts": dict(sorted(counts.items())),
             "laws": {str(number): text for number, text in LAWS.items()},
             "matrix": [{"law": n, "verb": verb, "verdict": v} for n, verb, v in matrix(results)],
             "checks": [r.as_dict() for r in results],
+            "left_standing": list(left),
         }
     )
 

@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from zoneinfo import ZoneInfo
@@ -69,6 +70,7 @@ class ForeignBench(Bench):
         self.stay = stay
         self._begun = datetime.now(UTC)
         self._armed = self._struck = False
+        self._somebody: Appointment | None = None
         stay.proxy.faults.clear()
         self.wire = Wire(stay.proxy.app)
         self._before = frozenset(a.id for a in stay.appointments())
@@ -113,12 +115,12 @@ class ForeignBench(Bench):
     @property
     def night(self) -> Window:
         free = sorted(key(s)[:2] for s, _ in self._free(self.query_window))
-        for (_, end), (start, _) in zip(free, free[1:], strict=False):
-            assert end is not None
-            assert start is not None
-            if start - end >= timedelta(hours=1):
-                return Window(end, start - timedelta(minutes=1))
-        self.not_applicable("there is no time in the window at which nobody works")
+        gaps = [
+            Window(end, start - timedelta(minutes=1))
+            for (_, end), (start, _) in pairwise(free)
+            if start and end and start - end >= timedelta(hours=1)
+        ]
+        return gaps[0] if gaps else self.not_applicable("there is no hour without free slots")
 
     @property
     def static_key(self) -> str | None:
@@ -231,7 +233,9 @@ class ForeignBench(Bench):
         return self.stay.appointment(self.stay.book(slot, self.people.patients[patient]))
 
     def somebody(self) -> Appointment:
-        return self.take(self.stay.spare, patient=0)
+        if self._somebody is None:
+            self._somebody = self.take(self.stay.spare, patient=0)
+        return self._somebody
 
     def call_off(self, id: str) -> None:
         self.stay.cancel(id)

@@ -56,7 +56,7 @@ class AtTheDesk(Suite):
         If it fails: read the vendor's "requested" or "pending" as PENDING.
         """
         if bench.lacks_manners:
-            bench.not_applicable("the sandbox has no bookings that pend")
+            bench.not_applicable("the server's bookings cannot be made to pend")
         desk = await bench.desk()
         slot = await self._slot(bench, desk)
         result = await leaf(desk.book(slot, bench.people.patients[0], key="one"), "a booking")

@@ -21,9 +21,10 @@ import pytest
 from openslot.registry import load_connector
 from openslot.testing.sandbox import load_sandbox
 from openslot.testing.suite.base import NOT_APPLICABLE, SUITE_VERSION, Check, checks_of
+from openslot.testing.suite.foreign import Foreign
 from openslot.testing.suite.whole import ConnectorSuite
 
-__all__ = ["LAWS", "Result", "Verdict", "asked_for", "matrix", "run_suite", "suite_of"]
+__all__ = ["LAWS", "Result", "Verdict", "abroad", "asked_for", "matrix", "run_suite", "suite_of"]
 
 LAWS = {
     0: "The contract",
@@ -74,6 +75,30 @@ class Result:
             "seconds": round(self.seconds, 3),
             "meaning": self.check.doc.partition("\n")[0],
         }
+
+
+def abroad(
+    name: str, foreign: Foreign, zone: str, suite: type[ConnectorSuite] | None = None
+) -> type[ConnectorSuite]:
+    """The suite for an installed connector against a server that is no sandbox.
+
+    `suite` is the author's own, where it brings a reader and the vendor's own manners along. Raises
+    ConfigError where the account is not fit for a run: it is looked at before any check begins.
+    """
+    if suite is None:
+        connector = load_connector(name)
+
+        class TestConnector(ConnectorSuite):
+            suite_version = SUITE_VERSION
+
+            def make_connector(self, settings: dict[str, Any], **options: Any) -> Any:
+                return connector(connector.Settings(**settings), **options)
+
+        suite = TestConnector
+    members = {"foreign": foreign, "zone": zone, "__module__": __name__}
+    made: type[ConnectorSuite] = type("TestConnector", (suite,), members)
+    made().stay().close()
+    return made
 
 
 def suite_of(name: str) -> type[ConnectorSuite]:
