@@ -21,10 +21,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # Arguments for pytest: make test ARGS="tests/desk -k taken"
 ARGS ?=
 
-.PHONY: help setup demo test proofs check mutants bench docs lock clean
+.PHONY: help setup demo test proofs check mutants conformance bench docs lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Make .venv with the locked dependencies and this project, editable
 
@@ -46,6 +46,9 @@ check: $(READY_DEV) ## Lint, format, types, and the built wheel in an empty envi
 
 mutants: $(READY) ## Print every broken connector, and the check of the suite that sees it
 	@$(BIN)/python tests/suite/mutants.py
+
+conformance: $(READY) ## Run the suite on every connector and the FHIR peer; renew docs/conformance
+	@$(BIN)/python docs/conformance/run.py; broken=$$?; $(BIN)/python docs/readme.py; exit $$broken
 
 bench: $(READY) ## Run every benchmark and print its figures
 	@shopt -s nullglob; found=(benchmarks/[a-z]*.py); \

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -29,6 +30,9 @@ from openslot_connectors.fhir.settings import FhirSettings
 
 SYSTEM = "https://practice.example/visit-type"
 ZONE = "America/New_York"
+HALF = timedelta(minutes=30)
+NIGHTS = (datetime(2027, 3, 14, 3, tzinfo=UTC), datetime(2027, 11, 7, 2, tzinfo=UTC))
+"""Eight hours from each, clocks change in New York; the suite looks at both."""
 FIRST = (datetime.now(UTC) + timedelta(days=7)).replace(hour=14, minute=0, second=0, microsecond=0)
 WINDOW = Window(FIRST - timedelta(hours=2), FIRST + timedelta(days=4))
 """Two working days and a time after them, in the week after the day of the run."""
@@ -69,17 +73,22 @@ class Medplum(Reader):
                 opens = FIRST + timedelta(days=day, hours=8 if kind == "long" else 0)
                 hours = 2 if kind == "long" else 7 if who == "dr-1" else 3
                 step = timedelta(minutes=length)
-                for n in range(hours * 60 // length):
-                    start = opens + n * step
-                    self._put(
-                        "Slot",
-                        f"{schedule}-{day}-{n}",
-                        schedule={"reference": f"Schedule/{schedule}"},
-                        status="free",
-                        start=start.isoformat(),
-                        end=(start + step).isoformat(),
-                        serviceType=[_type(kind)],
-                    )
+                self._slots(schedule, kind, [opens + n * step for n in range(hours * 60 // length)])
+        for evening in NIGHTS:
+            self._slots("dr-2-visit", "visit", [evening + n * HALF for n in range(16)])
+
+    def _slots(self, schedule: str, kind: str, starts: Sequence[datetime]) -> None:
+        length = HALF if kind == "visit" else 2 * HALF
+        for start in starts:
+            self._put(
+                "Slot",
+                f"{schedule}-{start:%Y%m%d%H%M}",
+                schedule={"reference": f"Schedule/{schedule}"},
+                status="free",
+                start=start.astimezone(ZoneInfo(ZONE)).isoformat(),
+                end=(start + length).astimezone(ZoneInfo(ZONE)).isoformat(),
+                serviceType=[_type(kind)],
+            )
 
     def appointments(self) -> Sequence[Appointment]:
         return [_appointment(raw) for raw in self._all("Appointment")]

@@ -43,7 +43,7 @@ BROKEN = 1
 @click.option("--suite", metavar="MODULE:CLASS", help="Your own suite: its reader, its xfails.")
 @common
 @pass_chosen
-def conformance(chosen: Chosen, name: str, **options: Any) -> int:
+def conformance(chosen: Chosen, /, name: str, **options: Any) -> int:
     """Run the conformance suite on CONNECTOR and its sandbox, or a real server's test account.
 
     Prints what is kept, broken and not applicable, law by law. Exits with 0 only if nothing is

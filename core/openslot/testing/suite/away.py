@@ -224,8 +224,8 @@ class ForeignBench(Bench):
     def mark(self) -> str:
         return str(len(self.wire.seen))
 
-    def wrote_since(self, mark: str) -> bool:
-        return bool(self.writes(self.wire.seen[int(mark) :]))
+    def wrote_since(self, mark: str | None) -> bool:
+        return bool(self.writes(self.wire.seen[int(mark or 0) :]))
 
     # what somebody else does
 

@@ -322,7 +322,7 @@ class Bench:
             self.vendor_id("location", p): p for p in (self.world.main, self.world.east)
         }
         known |= {self.vendor_id("type", t): t for t in (self.world.visit, self.world.long)}
-        asked = {
+        asked: dict[str, Any] = {
             k: known[v] if isinstance(v, str) else tuple(known[one] for one in v)
             for k, v in narrowed.items()
         }
@@ -365,11 +365,11 @@ class Bench:
         """The people whom the practice knows, by the clinic's ids."""
         return tuple(self.clinic.find_patients(query))
 
-    def mark(self) -> str:
+    def mark(self) -> str | None:
         """Where the practice's system is now, for `wrote_since`."""
         return self.clinic.changes().cursor
 
-    def wrote_since(self, mark: str) -> bool:
+    def wrote_since(self, mark: str | None) -> bool:
         """Whether anything was written since."""
         return self.clinic.changes(mark).items != ()
 

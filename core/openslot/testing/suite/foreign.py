@@ -295,7 +295,6 @@ class Stay:
             raise ConfigError(f"{name} cannot list appointments here, so nothing shows the truth")
         query = SlotQuery(foreign.window, appointment_type=foreign.visit)
         slots = self._do(self.direct.find_slots(query)).items
-        self.spare = slots[-1] if slots else None
         free = Counter(s.practitioner for s in slots if s.practitioner)
         doctors = Doctors(d for d, _ in free.most_common())
         most = free[doctors[0]] if doctors else 0
@@ -305,6 +304,7 @@ class Stay:
                 f"{foreign.window.start:%Y-%m-%d} and {foreign.window.end:%Y-%m-%d}, and the test "
                 f"account has {most}"
             )
+        self.spare = slots[-1]
         places = dict.fromkeys(
             s.location for d in doctors for s in slots if s.practitioner == d and s.location
         )

@@ -221,8 +221,9 @@ class Slots(Suite):
 
 async def _over_a_change(bench: Bench, start: datetime) -> None:
     window = Window(start, start + timedelta(days=2))
-    bench.needs("the server's clock cannot be moved to where clocks change")
     truth = bench.free(window)
+    if not truth:
+        bench.needs("the test account has no free slots over this change of clocks")
     assert truth, "the clinic works over the change, so there are slots"
     found = await bench.connector.find_slots(bench.query(window))
     same_slots(found, truth)
