@@ -164,7 +164,7 @@ class Suite:
     def teardown_class(cls) -> None:
         """Close it."""
         if cls._stage.stay is not None:
-            cls.left_standing = tuple(cls._stage.stay.left)
+            cls.left_standing = cls._stage.stay.left()
         cls._stage.close()
 
     async def _carry_out(self, spec: Check, body: Body, directory: Path) -> None:

@@ -16,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -184,8 +185,7 @@ class Stay:
         self.foreign = foreign
         self.reader = reader
         self.proxy = PacedProxy(foreign.url, self.pace)
-        self.left: list[str] = []
-        """Appointments of the run that could not be cancelled."""
+        self._made: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -265,12 +265,18 @@ class Stay:
         for made in self.appointments():
             if made.id in before or not made.status.takes_time:
                 continue
-            try:
+            self._made.add(made.id)
+            with suppress(OpenSlotError):  # what still stands at the end is told
                 self.cancel(made.id)
-            except OpenSlotError:
-                self.left.append(made.id)
         if self.reader is not None:
             self.reader.tidy()
+
+    def left(self) -> tuple[str, ...]:
+        """The appointments of the run that stand, although they were cancelled after each check."""
+        if not self._made:
+            return ()
+        found = self.appointments()
+        return tuple(a.id for a in found if a.id in self._made and a.status.takes_time)
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         wait = self.pace()
