@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -17,13 +18,16 @@ from openslot.model import (
     ContactPoint,
     ContactSystem,
     HumanName,
+    Listing,
     Patient,
     Resource,
     ResourceKind,
     Slot,
+    SlotQuery,
     Window,
 )
 from openslot.testing.suite import ConnectorSuite, Foreign, Reader, xfail
+from openslot.testing.suite.report import Verdict, run_suite
 from openslot.testing.suite.world import CANARY, NEW_CANARY, PEOPLE
 from openslot_connectors.fhir.connector import FhirR4Connector
 from openslot_connectors.fhir.settings import FhirSettings
@@ -229,3 +233,26 @@ class TestMedplumUnproven(TestMedplum):
     """Where nobody knows whether overlaps are refused, as the connector's own settings have it."""
 
     refuses_overlaps = False
+
+
+class _Forgetful(FhirR4Connector):
+    """Leaves out the last slot."""
+
+    async def find_slots(self, query: SlotQuery) -> Listing[Slot]:
+        found = await super().find_slots(query)
+        return replace(found, items=found.items[:-1])
+
+
+@pytest.mark.peer
+def test_a_broken_connector_is_seen_on_somebody_else_s_server() -> None:
+    require_node()
+
+    class TestForgetful(TestMedplum):
+        def make_connector(self, settings: dict[str, Any], **options: Any) -> FhirR4Connector:
+            return _Forgetful(FhirSettings(**settings), **options)
+
+    names = ("test_slots_are_what_is_free", "test_cancel_cancels")
+    broken, kept = sorted(run_suite(TestForgetful, names), key=lambda r: r.verdict.value)
+    assert (broken.verdict, broken.check.name) == (Verdict.BROKEN, names[0])
+    assert "free slots are left out" in broken.reason
+    assert kept.verdict is Verdict.KEPT

@@ -163,9 +163,11 @@ class PacedProxy(Proxy):
         super().__init__(upstream)
         self._pace = pace
 
-    def _call(self, *request: Any) -> Any:
+    def _call(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         time.sleep(self._pace())
-        answer = super()._call(*request)
+        answer = super()._call(method, target, headers, body)
         self.told_to_wait = answer[0] in {429, 503}
         return answer
 

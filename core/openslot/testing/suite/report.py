@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -88,15 +88,15 @@ def abroad(
     if suite is None:
         connector = load_connector(name)
 
-        class TestConnector(ConnectorSuite):
+        class Plain(ConnectorSuite):
             suite_version = SUITE_VERSION
 
             def make_connector(self, settings: dict[str, Any], **options: Any) -> Any:
                 return connector(connector.Settings(**settings), **options)
 
-        suite = TestConnector
+        suite = Plain
     members = {"foreign": foreign, "zone": zone, "__module__": __name__}
-    made: type[ConnectorSuite] = type("TestConnector", (suite,), members)
+    made = cast(type[ConnectorSuite], type("TestAbroad", (suite,), members))
     made().stay().close()
     return made
 
