@@ -135,6 +135,12 @@ def test_only_a_test_practice_of_that_connector_is_booked_at(
     assert sentence in str(run.exception)
 
 
+def test_credentials_go_to_no_other_server(tmp_path: Path) -> None:
+    run = invoked(tmp_path, "http://127.0.0.1:9", "--against", "http://127.0.0.1:10")
+    assert isinstance(run.exception, ConfigError)
+    assert "belong to the server in its base_url" in str(run.exception)
+
+
 def test_from_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from openslot_connectors.fhir.sandbox import Sandbox
 

@@ -6,6 +6,7 @@ import pkgutil
 from collections import Counter
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -103,6 +104,12 @@ def _abroad(
             f"practice {practice.name!r} is spoken to by {practice.connector!r}, not by {name!r}"
         )
     practice.validated(load_connector(name).Settings)
+    own = str(practice.settings.get("base_url", against))
+    if urlsplit(own)[:2] != urlsplit(against)[:2]:
+        raise ConfigError(
+            f"the credentials of practice {practice.name!r} belong to the server in its base_url, "
+            f"and --against names another; describe that test account as a practice of its own"
+        )
     start = _midnight(options["start"], practice.zone_info)
     foreign = Foreign(
         against,
