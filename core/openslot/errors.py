@@ -190,14 +190,10 @@ class KeyReused(AskAgain):
 
 
 class TryLater(OpenSlotError):
-    """Nothing is known to have changed; the same call may go through later."""
+    """Nothing is known to have changed; the same call may go through later.
 
-
-class RateLimited(TryLater):
-    """The vendor's limit is reached. `retry_after` is in seconds, None where it did not say."""
-
-    exit_code = 30
-    code = "rate_limited"
+    `retry_after` is in seconds, None where the vendor did not say.
+    """
 
     def __init__(
         self,
@@ -209,6 +205,13 @@ class RateLimited(TryLater):
     ) -> None:
         super().__init__(message, request_id=request_id, sent=sent)
         self.retry_after = retry_after
+
+
+class RateLimited(TryLater):
+    """The vendor's limit is reached."""
+
+    exit_code = 30
+    code = "rate_limited"
 
 
 class Unavailable(TryLater):
@@ -216,17 +219,6 @@ class Unavailable(TryLater):
 
     exit_code = 31
     code = "unavailable"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        request_id: str | None = None,
-        sent: bool | None = None,
-    ) -> None:
-        super().__init__(message, request_id=request_id, sent=sent)
-        self.retry_after = retry_after
 
 
 class DeadlineExceeded(TryLater):

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
@@ -64,7 +65,7 @@ def not_found(what: str) -> NoReturn:
     raise NotFound(f"the clinic has no such {what}", sent=False)
 
 
-class Store:
+class Store(ABC):
     """What every part of the clinic stands on."""
 
     def __init__(
@@ -307,8 +308,9 @@ class Store:
         if intent is not None:
             self._run("INSERT INTO intent VALUES (?, ?, ?, ?)", (verb, intent, asked, record))
 
+    @abstractmethod
     def _drop_expired_holds(self) -> None:
-        raise NotImplementedError
+        """Give back the time of holds that are over, before anything looks at what is taken."""
 
     @staticmethod
     def _check_id(id: str, what: str) -> None:
